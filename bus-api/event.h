@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <systemd/sd-bus.h>
+
+#include "bus-api/paths.h"
+
+/* The event record and its D-Bus form, (ttousba{sv}). The tracer writes it, the client library
+ * reads it, and the broker copies it without looking inside. */
+
+#define PTRACED_EVENT_DETAILS_MAX 16u
+#define PTRACED_EVENT_KEY_MAX 23u
+
+/* One entry of details. A string is owned by the record. */
+struct ptraced_detail {
+    char key[PTRACED_EVENT_KEY_MAX + 1];
+    char type; /* SD_BUS_TYPE_INT32, _UINT32, _UINT64, _BOOLEAN or _STRING */
+    union {
+        int32_t i;
+        uint32_t u;
+        uint64_t t;
+        bool b;
+        char *s;
+    };
+};
+
+struct ptraced_event_record {
+    uint64_t serial; /* counts up by one per session and process, from 1; a gap was lost */
+    uint64_t usec;   /* CLOCK_MONOTONIC, when the tracer learnt of it */
+    char session[PTRACED_SESSION_ID_MAX + 1];
+    pid_t pid;
+    pid_t tid;
+    char kind[16];
+    bool stopped; /* the thread now waits for a Continue of this session */
+    unsigned n_details;
+    struct ptraced_detail details[PTRACED_EVENT_DETAILS_MAX];
+};
+
+/* Add a detail; past PTRACED_EVENT_DETAILS_MAX they do nothing (a programming error). */
+void ptraced_event_add_i(struct ptraced_event_record *e, const char *key, int32_t v);
+void ptraced_event_add_u(struct ptraced_event_record *e, const char *key, uint32_t v);
+void ptraced_event_add_t(struct ptraced_event_record *e, const char *key, uint64_t v);
+void ptraced_event_add_b(struct ptraced_event_record *e, const char *key, bool v);
+int ptraced_event_add_s(struct ptraced_event_record *e, const char *key, const char *v);
+
+/* The detail of that name, or NULL. */
+const struct ptraced_detail *ptraced_event_detail(const struct ptraced_event_record *e,
+                                                  const char *key);
+
+/* Frees what the record owns, not the record. Accepts one that is all zero. */
+void ptraced_event_done(struct ptraced_event_record *e);
+
+/* Appends one (ttousba{sv}) to a message. Negative errno of sd-bus. */
+int ptraced_event_append(sd_bus_message *m, const struct ptraced_event_record *e);
+
+/* Reads one (ttousba{sv}). Details of unknown types are skipped: a newer daemon may add some.
+ * Returns 1, 0 at the end of an array, -EBADMSG where the path is none of ours. *ret is written
+ * only on 1; the caller ends it with ptraced_event_done(). */
+int ptraced_event_read(sd_bus_message *m, struct ptraced_event_record *ret);

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The private half of the bus API: what broker, keeper and tracer say to each other over their
+ * socketpairs. No client sees these names, so they may change with every release; all three
+ * programs come from one build. docs/architecture.md tells the protocol in prose. */
+
+#define PTRACED_KEEPER_PATH "/org/ptraced/Keeper"
+#define PTRACED_KEEPER_INTERFACE "org.ptraced.Internal1.Keeper"
+
+#define PTRACED_TRACER_PATH "/org/ptraced/Tracer"
+#define PTRACED_TRACER_INTERFACE "org.ptraced.Internal1.Tracer"
+
+/* ThreadEvents that a tracer may send ahead of the broker's Credit, per session. */
+#define PTRACED_STREAM_WINDOW 256u

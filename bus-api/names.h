@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Names on the bus: what a client may rely on. A name here never changes its meaning; an
+ * incompatible change takes a new digit at the end of PTRACED_BUS_NAME. */
+
+#define PTRACED_BUS_NAME "org.ptraced.Tracer1"
+#define PTRACED_ROOT_PATH "/org/ptraced/Tracer1"
+#define PTRACED_SESSION_PREFIX PTRACED_ROOT_PATH "/session"
+
+#define PTRACED_MANAGER_INTERFACE "org.ptraced.Tracer1.Manager"
+#define PTRACED_SESSION_INTERFACE "org.ptraced.Tracer1.Session"
+#define PTRACED_PROCESS_INTERFACE "org.ptraced.Tracer1.Process"
+#define PTRACED_THREAD_INTERFACE "org.ptraced.Tracer1.Thread"
+
+/* An event: serial, CLOCK_MONOTONIC usec, process, tid, kind, stopped, details. */
+#define PTRACED_EVENT_SIGNATURE "(ttousba{sv})"
+#define PTRACED_EVENT_CONTENTS "ttousba{sv}"
+
+/* Event kinds, in the order of the public enum ptraced_event_kind. */
+#define PTRACED_EVENT_KINDS(X)                                                                     \
+    X(STOP, "stop")                                                                                \
+    X(SIGNAL, "signal")                                                                            \
+    X(GROUP_STOP, "group-stop")                                                                    \
+    X(CLONE, "clone")                                                                              \
+    X(FORK, "fork")                                                                                \
+    X(VFORK, "vfork")                                                                              \
+    X(VFORK_DONE, "vfork-done")                                                                    \
+    X(EXEC, "exec")                                                                                \
+    X(EXIT, "exit")                                                                                \
+    X(EXITED, "exited")                                                                            \
+    X(KILLED, "killed")                                                                            \
+    X(LOST, "lost")
+
+/* Option keys. */
+#define PTRACED_OPTION_NAME "name"
+#define PTRACED_OPTION_QUEUE "queue"
+#define PTRACED_OPTION_LIFETIME "lifetime"
+#define PTRACED_OPTION_THREADS "threads"
+#define PTRACED_OPTION_CHILDREN "children"
+#define PTRACED_OPTION_EVENTS "events"
+#define PTRACED_OPTION_STOPS "stops"
+#define PTRACED_OPTION_STOP "stop"
+
+#define PTRACED_LIFETIME_CLIENT "client"
+#define PTRACED_LIFETIME_PERSISTENT "persistent"
