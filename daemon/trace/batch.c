@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#include "daemon/trace/batch.h"
+#include "daemon/trace/wait.h"
+
+/* Its only effect is EINTR. */
+static void on_tick(int signo)
+{
+}
+
+static void set_ticking(bool on)
+{
+    const suseconds_t usec = on ? BATCH_PATIENCE_USEC : 0;
+    const struct itimerval timer = {.it_interval.tv_usec = usec, .it_value.tv_usec = usec};
+
+    if (on) {
+        /* Without SA_RESTART. The interval repeats, so that a tick between two waits is no loss. */
+        const struct sigaction action = {.sa_handler = on_tick};
+
+        sigaction(SIGALRM, &action, NULL);
+    }
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static void raise_class(struct batch *b)
+{
+    struct sched_param param;
+
+    if (!b->trace->can_raise)
+        return;
+    b->old_policy = sched_getscheduler(0);
+    if (b->old_policy < 0 || sched_getparam(0, &param) < 0)
+        return;
+    b->old_priority = param.sched_priority;
+    param.sched_priority = sched_get_priority_min(SCHED_FIFO);
+    if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) < 0) {
+        b->trace->can_raise = false;
+        return;
+    }
+    b->raised = true;
+}
+
+static void lower_class(struct batch *b)
+{
+    const struct sched_param param = {.sched_priority = b->old_priority};
+
+    if (b->raised)
+        (void) sched_setscheduler(0, b->old_policy, &param);
+    b->raised = false;
+}
+
+void batch_begin(struct batch *b, struct trace *t)
+{
+    *b = (struct batch){.trace = t};
+    raise_class(b);
+    set_ticking(true);
+}
+
+void batch_end(struct batch *b)
+{
+    set_ticking(false);
+    lower_class(b);
+}
+
+static void tick(struct batch *b)
+{
+    if (!b->progress)
+        b->late = true;
+    b->progress = false;
+    if (++b->ticks * BATCH_PATIENCE_USEC >= BATCH_RAISED_USEC)
+        lower_class(b);
+}
+
+/* Whether a stop is on its way. */
+static bool is_awaited(const struct tracee *tracee)
+{
+    return tracee && (tracee->state == TRACEE_STOPPING || tracee->state == TRACEE_NEW);
+}
+
+void batch_collect(struct batch *b, pid_t tid)
+{
+    while (is_awaited(tidmap_get(&b->trace->tids, tid))) {
+        siginfo_t *area = ledger_wait_area(b->trace->ledger);
+        int r = wait_thread(tid, b->late ? WNOHANG : 0, area);
+
+        if (r > 0) {
+            b->progress = true;
+            trace_dispatch(b->trace, area);
+        } else if (r == -EINTR)
+            tick(b);
+        else
+            break;
+    }
+}
+
+int batch_list_threads(const struct process *p, pid_t **ret, size_t *ret_n)
+{
+    const struct tracee *tracee;
+    pid_t *tids = malloc((p->n_tracees + 1) * sizeof(*tids));
+    size_t n = 0;
+
+    if (!tids)
+        return -ENOMEM;
+    TAILQ_FOREACH(tracee, &p->tracees, siblings)
+        tids[n++] = tracee->tid;
+    *ret = tids;
+    *ret_n = n;
+    return 0;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/trace/children.h"
+#include "daemon/trace/procfs.h"
+#include "daemon/trace/ptrace-ops.h"
+#include "daemon/trace/resume.h"
+
+static enum event_kind event_of(enum stop_kind kind)
+{
+    return kind == STOP_FORK ? EVENT_FORK : kind == STOP_VFORK ? EVENT_VFORK : EVENT_CLONE;
+}
+
+/* A thread that is one too many is let go, and its sessions learn it. */
+static void lose_to_limit(struct trace *t, struct attachment *a, pid_t tid)
+{
+    struct event e = {.kind = EVENT_LOST, .tid = tid, .lost.reason = LOST_LIMIT};
+
+    attachment_tell(t, a, &e);
+}
+
+/* Every session that traces the creator and follows threads traces the new one too. Engines that an
+ * attach in between has made already are left as they are. */
+static void join_thread(struct trace *t, struct tracee *creator, struct tracee *child)
+{
+    bool full = t->tids.n > TRACE_THREADS_MAX;
+
+    for (struct engine *e = creator->engines; e; e = e->next) {
+        struct attachment *a = e->attachment;
+
+        if (!a->follow_threads || engine_find(child, a))
+            continue;
+        if (full || engine_add(child, a) < 0)
+            lose_to_limit(t, a, child->tid);
+    }
+}
+
+static void follow_into(struct trace *t, struct attachment *parent, struct process *p,
+                        struct tracee *child)
+{
+    struct attachment *a;
+
+    if (process_attach(p, parent->session, &a) < 0) {
+        lose_to_limit(t, parent, child->tid);
+        return;
+    }
+    a->report = parent->report;
+    a->stops = parent->stops;
+    a->follow_threads = parent->follow_threads;
+    a->follow_children = true;
+    t->hooks.process_added(a->session, p->pidref.pid, t->userdata);
+    if (engine_add(child, a) < 0) {
+        lose_to_limit(t, parent, child->tid);
+        process_detach(t, a);
+    }
+}
+
+static bool anyone_follows_children(const struct tracee *creator)
+{
+    for (const struct engine *e = creator->engines; e; e = e->next)
+        if (e->attachment->follow_children)
+            return true;
+    return false;
+}
+
+static void join_process(struct trace *t, struct tracee *creator, struct tracee *child)
+{
+    struct pidref pidref = PIDREF_NULL;
+    struct process *p;
+
+    if (!anyone_follows_children(creator) || pidref_open(child->tid, &pidref) < 0) {
+        child->unwanted = true;
+        return;
+    }
+    p = process_new(t, &pidref);
+    if (!p) {
+        pidref_done(&pidref);
+        child->unwanted = true;
+        return;
+    }
+    process_adopt(t, p, child);
+    for (struct engine *e = creator->engines; e; e = e->next)
+        if (e->attachment->follow_children)
+            follow_into(t, e->attachment, p, child);
+}
+
+void children_on_event(struct trace *t, struct tracee *creator, enum stop_kind kind)
+{
+    struct event e = {.kind = event_of(kind)};
+    struct tracee *child;
+    unsigned long message;
+
+    if (ptrace_ops_get_event_message(creator->tid, &message) < 0) /* killed, and so is a thread */
+        return;
+    e.child.tid = (pid_t) message;
+    e.child.thread =
+        creator->process && kind != STOP_FORK && pidref_has_thread(&creator->process->pidref, e.child.tid);
+
+    child = tidmap_get(&t->tids, e.child.tid);
+    if (!child)
+        child = process_add_tracee(t, NULL, e.child.tid, TRACEE_NEW);
+    if (child && !child->process && creator->process) {
+        if (e.child.thread) {
+            process_adopt(t, creator->process, child);
+            join_thread(t, creator, child);
+        } else
+            join_process(t, creator, child);
+    } else if (child && e.child.thread)
+        join_thread(t, creator, child);
+
+    engine_report(t, creator, &e);
+    if (child)
+        resume_settle(t, child);
+}
+
+/* The thread that called exec takes over the id of a leader that isn't traced. */
+static struct tracee *rename_at_exec(struct trace *t, pid_t tid)
+{
+    struct tracee *tracee;
+    unsigned long former;
+
+    if (ptrace_ops_get_event_message(tid, &former) < 0)
+        return NULL;
+    tracee = tidmap_get(&t->tids, (pid_t) former);
+    if (!tracee)
+        return NULL;
+    tidmap_remove(&t->tids, tracee->tid);
+    tracee->tid = tid;
+    if (tidmap_insert(&t->tids, tracee) < 0)
+        return NULL; /* cannot be: a slot has just become free */
+    if (tracee->process)
+        tracee->process->leader_seen = true;
+    return tracee;
+}
+
+struct tracee *children_find_unknown(struct trace *t, pid_t tid, const struct stop *stop)
+{
+    struct tracee *stray;
+
+    if (stop_is_end(stop->kind))
+        return NULL;
+    if (stop->kind == STOP_EXEC) {
+        struct tracee *renamed = rename_at_exec(t, tid);
+
+        if (renamed)
+            return renamed;
+    }
+    stray = process_add_tracee(t, NULL, tid, TRACEE_NEW);
+    if (!stray)
+        (void) ptrace_ops_detach(tid, stop->signo);
+    return stray;
+}
+
+void children_forget_others(struct trace *t, struct tracee *tracee, pid_t former)
+{
+    struct process *p = tracee->process;
+    struct tracee *other, *next;
+
+    for (other = TAILQ_FIRST(&p->tracees); other; other = next) {
+        next = TAILQ_NEXT(other, siblings);
+        if (other == tracee)
+            continue;
+        /* A session that traced the former thread alone now traces the leader. */
+        for (struct engine *e = other->tid == former ? other->engines : NULL; e; e = e->next)
+            if (!engine_find(tracee, e->attachment))
+                (void) engine_add(tracee, e->attachment);
+        process_remove_tracee(t, other);
+    }
+}
+
+/* Strays whose creator was killed before it could tell of them. */
+static void release_orphans(struct trace *t)
+{
+    struct tracee *stray, *next;
+
+    for (stray = TAILQ_FIRST(&t->strays); stray; stray = next) {
+        struct proc_status status;
+
+        next = TAILQ_NEXT(stray, siblings);
+        if (proc_read_status(stray->tid, &status) >= 0 &&
+            (process_find(t, status.ppid) || process_find(t, status.tgid)))
+            continue;
+        stray->unwanted = true;
+        resume_settle(t, stray);
+    }
+}
+
+void children_end_process(struct trace *t, struct process *p, const struct event *last)
+{
+    while (!TAILQ_EMPTY(&p->attachments)) {
+        struct attachment *a = TAILQ_FIRST(&p->attachments);
+
+        /* A leader that was a zombie when we came cannot be attached, so nobody reports its end;
+         * that of the last thread is the process's. */
+        if (!p->leader_seen && a->follow_threads) {
+            struct event e = *last;
+
+            e.tid = p->pidref.pid;
+            if (a->report & EVENT_BIT(e.kind))
+                attachment_tell(t, a, &e);
+        }
+        process_detach(t, a);
+    }
+    process_collect(t, p);
+    release_orphans(t);
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
+#include "daemon/trace/children.h"
+#include "daemon/trace/ptrace-ops.h"
+#include "daemon/trace/resume.h"
+#include "daemon/trace/trace.h"
+
+/* From a stop to what the sessions are told of it. Resuming is resume.c's. */
+
+static void on_trap(struct trace *t, struct tracee *tracee)
+{
+    struct event e = {.kind = EVENT_STOP};
+
+    tracee->group_signo = 0;
+    engine_report(t, tracee, &e);
+}
+
+/* A group-stop is reported once. An interrupt of a thread under LISTEN makes the kernel report the
+ * same group-stop again (kernel/signal.c:do_jobctl_trap()). */
+static void on_group_stop(struct trace *t, struct tracee *tracee, const struct stop *stop)
+{
+    struct event e = {.kind = EVENT_GROUP_STOP, .signal.signo = stop->signo};
+
+    if (tracee->group_signo != stop->signo) {
+        tracee->group_signo = (uint8_t) stop->signo;
+        engine_report(t, tracee, &e);
+    }
+    e = (struct event){.kind = EVENT_STOP};
+    engine_report(t, tracee, &e);
+}
+
+static void on_signal(struct trace *t, struct tracee *tracee, const struct stop *stop)
+{
+    struct event e = {.kind = EVENT_SIGNAL, .signal.signo = stop->signo};
+    siginfo_t info;
+
+    tracee->resume_signo = (uint8_t) stop->signo;
+    if (ptrace_ops_get_siginfo(tracee->tid, &info) < 0) /* killed meanwhile */
+        return;
+    if (tracee->process)
+        tracee->ledger_slot =
+            ledger_record_signal(t->ledger, tracee->process->pidref.pid, tracee->tid, &info);
+    e.signal.code = info.si_code;
+    /* Zero and below: a process sent it; of those the timer's and the kernel's have no sender. */
+    e.signal.sent = info.si_code == SI_USER || info.si_code == SI_TKILL || info.si_code == SI_QUEUE;
+    if (e.signal.sent) {
+        e.signal.sender_pid = info.si_pid;
+        e.signal.sender_uid = info.si_uid;
+    }
+    engine_report(t, tracee, &e);
+}
+
+static void on_exit_stop(struct trace *t, struct tracee *tracee)
+{
+    struct event e = {.kind = EVENT_EXIT};
+    unsigned long code = 0;
+    struct stop end;
+
+    (void) ptrace_ops_get_event_message(tracee->tid, &code);
+    stop_decode_exit_code(code, &end);
+    e.end.status = end.status;
+    e.end.signo = end.signo;
+    e.end.core = end.core;
+    engine_report(t, tracee, &e);
+}
+
+/* An exec ends all other threads, and the one that called it takes over the leader's id without a
+ * death of its own being reported; old_tid was its own. */
+static void on_exec(struct trace *t, struct tracee *tracee)
+{
+    struct event e = {.kind = EVENT_EXEC, .old_tid = tracee->tid};
+    unsigned long message;
+
+    if (ptrace_ops_get_event_message(tracee->tid, &message) >= 0)
+        e.old_tid = (pid_t) message;
+    tracee->group_signo = 0;
+    if (tracee->process)
+        children_forget_others(t, tracee, e.old_tid);
+    engine_report(t, tracee, &e);
+}
+
+static void on_end(struct trace *t, struct tracee *tracee, const struct stop *stop)
+{
+    struct event e = {
+        .kind = stop->kind == STOP_EXITED ? EVENT_EXITED : EVENT_KILLED,
+        .end = {.status = stop->status, .signo = stop->signo, .core = stop->core},
+    };
+    struct process *p = tracee->process;
+
+    tracee_apply(tracee, TRACEE_END);
+    engine_drop_holds(tracee);
+    engine_report(t, tracee, &e);
+    process_remove_tracee(t, tracee);
+    if (p && p->n_tracees == 0)
+        children_end_process(t, p, &e);
+    else if (p)
+        process_drop_empty(t, p);
+}
+
+static void on_stop(struct trace *t, struct tracee *tracee, const struct stop *stop)
+{
+    struct event e = {.kind = EVENT_VFORK_DONE};
+    unsigned long message;
+
+    switch (stop->kind) {
+    case STOP_TRAP:
+        on_trap(t, tracee);
+        break;
+    case STOP_GROUP:
+        on_group_stop(t, tracee, stop);
+        break;
+    case STOP_SIGNAL_DELIVERY:
+        on_signal(t, tracee, stop);
+        break;
+    case STOP_CLONE:
+    case STOP_FORK:
+    case STOP_VFORK:
+        children_on_event(t, tracee, stop->kind);
+        break;
+    case STOP_VFORK_DONE:
+        if (ptrace_ops_get_event_message(tracee->tid, &message) >= 0)
+            e.child.tid = (pid_t) message;
+        engine_report(t, tracee, &e);
+        break;
+    case STOP_EXEC:
+        on_exec(t, tracee);
+        break;
+    case STOP_EXIT:
+        on_exit_stop(t, tracee);
+        break;
+    case STOP_SYSCALL:
+    case STOP_SECCOMP:
+    case STOP_NONE:
+    case STOP_EXITED:
+    case STOP_KILLED:
+        break;
+    }
+}
+
+void trace_dispatch(struct trace *t, const siginfo_t *wait)
+{
+    struct tracee *tracee = tidmap_get(&t->tids, wait->si_pid);
+    struct stop stop;
+
+    stop_decode(wait, &stop);
+    if (!tracee)
+        tracee = children_find_unknown(t, wait->si_pid, &stop);
+    if (!tracee)
+        return;
+    if (stop_is_end(stop.kind)) {
+        on_end(t, tracee, &stop);
+        return;
+    }
+
+    if (tracee->state == TRACEE_STOPPED) {
+        /* Broken: by SIGKILL, by the group's end, by an exec. What it stood for is void. */
+        engine_drop_holds(tracee);
+        if (tracee->ledger_slot >= 0)
+            ledger_clear_signal(t->ledger, tracee->ledger_slot);
+        tracee->ledger_slot = -1;
+        tracee->resume_signo = 0;
+    }
+    tracee_apply(tracee, TRACEE_STOP);
+    tracee->stop = (uint8_t) stop.kind;
+    on_stop(t, tracee, &stop);
+    resume_settle(t, tracee);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/trace/engine.h"
+#include "daemon/trace/trace.h"
+
+struct session *session_new(struct trace *t, size_t queue_limit, bool keeping, void *userdata)
+{
+    struct session *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return NULL;
+    event_queue_init(&s->queue, queue_limit, keeping);
+    TAILQ_INIT(&s->attachments);
+    s->userdata = userdata;
+    TAILQ_INSERT_TAIL(&t->sessions, s, sessions);
+    return s;
+}
+
+struct session *session_free(struct trace *t, struct session *s)
+{
+    if (!s)
+        return NULL;
+    TAILQ_REMOVE(&t->sessions, s, sessions);
+    event_queue_done(&s->queue);
+    free(s);
+    return NULL;
+}
+
+struct attachment *session_find(const struct session *s, pid_t pid)
+{
+    struct attachment *a;
+
+    TAILQ_FOREACH(a, &s->attachments, by_session)
+        if (a->process->pidref.pid == pid)
+            return a;
+    return NULL;
+}
+
+struct engine *engine_find(const struct tracee *t, const struct attachment *a)
+{
+    struct engine *e;
+
+    for (e = t->engines; e; e = e->next)
+        if (e->attachment == a)
+            return e;
+    return NULL;
+}
+
+int engine_add(struct tracee *t, struct attachment *a)
+{
+    struct engine *e = calloc(1, sizeof(*e));
+
+    if (!e)
+        return -ENOMEM;
+    e->attachment = a;
+    a->n_engines++;
+    e->next = t->engines;
+    t->engines = e;
+    return 0;
+}
+
+static void engine_free(struct engine *e)
+{
+    e->attachment->n_engines--;
+    event_unref(e->held);
+    free(e);
+}
+
+void engine_remove(struct tracee *t, const struct attachment *a)
+{
+    for (struct engine **p = &t->engines; *p; p = &(*p)->next) {
+        struct engine *e = *p;
+
+        if (e->attachment != a)
+            continue;
+        *p = e->next;
+        engine_free(e);
+        return;
+    }
+}
+
+void engine_remove_all(struct tracee *t)
+{
+    while (t->engines) {
+        struct engine *e = t->engines;
+
+        t->engines = e->next;
+        engine_free(e);
+    }
+}
+
+bool engine_is_any_holding(const struct tracee *t)
+{
+    for (const struct engine *e = t->engines; e; e = e->next)
+        if (e->held)
+            return true;
+    return false;
+}
+
+void engine_drop_holds(struct tracee *t)
+{
+    for (struct engine *e = t->engines; e; e = e->next)
+        e->held = event_unref(e->held);
+}
+
+/* Gives the event its serial and puts it into the session's queue. */
+static struct event *queue_event(struct trace *trace, struct attachment *a, struct event *e)
+{
+    struct event *event;
+
+    e->pid = a->process->pidref.pid;
+    e->serial = ++a->serial;
+    if (e->usec == 0)
+        e->usec = event_now_usec();
+    event = event_new(e);
+    if (!event) {
+        a->session->queue.lost++;
+        return NULL;
+    }
+    if (event_queue_push(&a->session->queue, event))
+        trace->hooks.event_queued(a->session, trace->userdata);
+    return event;
+}
+
+void attachment_tell(struct trace *trace, struct attachment *a, struct event *e)
+{
+    e->stopped = false;
+    event_unref(queue_event(trace, a, e));
+}
+
+void engine_tell(struct trace *trace, struct tracee *t, struct engine *engine, struct event *e,
+                 bool hold)
+{
+    struct event *event;
+
+    e->tid = t->tid;
+    e->stopped = hold;
+    event = queue_event(trace, engine->attachment, e);
+    if (hold && event) {
+        event_unref(engine->held);
+        engine->held = event_ref(event);
+        engine->interrupting = false;
+    }
+    event_unref(event);
+}
+
+void engine_report(struct trace *trace, struct tracee *t, struct event *e)
+{
+    const uint32_t bit = EVENT_BIT(e->kind);
+
+    for (struct engine *engine = t->engines; engine; engine = engine->next) {
+        const struct attachment *a = engine->attachment;
+        bool hold = e->kind == EVENT_STOP ? engine->interrupting : (a->stops & bit) != 0;
+
+        if (e->kind == EVENT_STOP ? hold : ((a->report | a->stops) & bit) != 0)
+            engine_tell(trace, t, engine, e, hold && !(bit & EVENT_ENDS));
+    }
+}

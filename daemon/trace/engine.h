@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "daemon/trace/event.h"
+#include "daemon/trace/queue.h"
+#include "daemon/trace/tracee.h"
+
+struct process;
+struct trace;
+
+/* Several sessions share a tracee. As in utrace, each (session, thread) pair is an engine: it says
+ * whether the session holds the thread, and a thread runs when no engine holds it. What is the same
+ * for all threads of a (session, process) pair is kept once, in the attachment. */
+
+struct session {
+    struct event_queue queue;
+    TAILQ_HEAD(, attachment) attachments;
+    TAILQ_ENTRY(session) sessions;
+    void *userdata;
+};
+
+struct attachment {
+    struct session *session;
+    struct process *process;
+    uint64_t serial; /* of the last event */
+    uint32_t report; /* EVENT_BIT()s of the kinds that are reported */
+    uint32_t stops;  /* and of those that hold the thread */
+    bool follow_threads;
+    bool follow_children;
+    size_t n_engines; /* none left: the session traces nothing of the process any more */
+    TAILQ_ENTRY(attachment) by_session;
+    TAILQ_ENTRY(attachment) by_process;
+};
+
+struct engine {
+    struct engine *next; /* of the same tracee */
+    struct attachment *attachment;
+    struct event *held; /* the event by which the session holds the thread, or NULL */
+    bool interrupting;  /* the session waits for its interrupt to take effect */
+};
+
+struct session *session_new(struct trace *t, size_t queue_limit, bool keeping, void *userdata);
+/* The session must be attached to nothing. Accepts NULL. */
+struct session *session_free(struct trace *t, struct session *s);
+
+struct attachment *session_find(const struct session *s, pid_t pid);
+
+struct engine *engine_find(const struct tracee *t, const struct attachment *a);
+/* -ENOMEM */
+int engine_add(struct tracee *t, struct attachment *a);
+void engine_remove(struct tracee *t, const struct attachment *a);
+void engine_remove_all(struct tracee *t);
+
+/* Whether any engine holds the thread. */
+bool engine_is_any_holding(const struct tracee *t);
+
+/* The thread has left its stop, by its own doing or by death: nobody holds it any more. */
+void engine_drop_holds(struct tracee *t);
+
+/* Tells every engine that wants to know. `e` is a template: kind, tid and details. */
+void engine_report(struct trace *trace, struct tracee *t, struct event *e);
+
+/* Tells one engine, and makes it hold the thread where `hold` says so. */
+void engine_tell(struct trace *trace, struct tracee *t, struct engine *engine, struct event *e,
+                 bool hold);
+
+/* Tells a session of something that no engine stands for. */
+void attachment_tell(struct trace *trace, struct attachment *a, struct event *e);

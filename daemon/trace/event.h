@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+enum event_kind {
+    EVENT_STOP, /* an interrupt took effect */
+    EVENT_SIGNAL,
+    EVENT_GROUP_STOP,
+    EVENT_CLONE,
+    EVENT_FORK,
+    EVENT_VFORK,
+    EVENT_VFORK_DONE,
+    EVENT_EXEC,
+    EVENT_EXIT, /* about to end, still inspectable */
+    EVENT_EXITED,
+    EVENT_KILLED,
+    EVENT_LOST, /* the session traces it no more */
+    EVENT_KIND_MAX,
+};
+
+#define EVENT_BIT(kind) (1u << (kind))
+#define EVENT_ALL (EVENT_BIT(EVENT_KIND_MAX) - 1)
+/* Kinds after which there is no thread that could be held. */
+#define EVENT_ENDS (EVENT_BIT(EVENT_EXITED) | EVENT_BIT(EVENT_KILLED) | EVENT_BIT(EVENT_LOST))
+
+enum lost_reason {
+    LOST_DETACHED,
+    LOST_PRIVILEGE,
+    LOST_LIMIT,
+    LOST_REASON_MAX,
+};
+
+/* One event as one session sees it. Shared, by reference, between the session's queue and the
+ * engine that it holds. */
+struct event {
+    unsigned references;
+    enum event_kind kind;
+    bool stopped; /* the thread waits for a Continue of this session */
+    bool unsent;  /* in the queue: still to be streamed */
+    bool untaken; /* in the queue: kept for GetEvent */
+    pid_t pid;
+    pid_t tid;
+    uint64_t serial;
+    uint64_t usec; /* CLOCK_MONOTONIC */
+    union {
+        struct {
+            int signo;
+            int code;
+            bool sent; /* by a process: sender_* are valid */
+            pid_t sender_pid;
+            uid_t sender_uid;
+        } signal; /* SIGNAL; of GROUP_STOP signo alone */
+        struct {
+            pid_t tid;
+            bool thread;
+        } child;        /* CLONE, FORK, VFORK, VFORK_DONE */
+        pid_t old_tid;  /* EXEC */
+        struct {
+            int status;
+            int signo; /* not 0: ended by it */
+            bool core;
+        } end; /* EXIT, EXITED, KILLED */
+        struct {
+            enum lost_reason reason;
+            bool process; /* the whole process, not one thread */
+        } lost;
+    };
+    TAILQ_ENTRY(event) queue;
+};
+
+/* A copy on the heap with one reference, or NULL when memory ran out. */
+struct event *event_new(const struct event *from);
+struct event *event_ref(struct event *e);
+struct event *event_unref(struct event *e); /* accepts NULL, returns NULL */
+
+uint64_t event_now_usec(void);

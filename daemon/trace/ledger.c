@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "daemon/trace/ledger.h"
+#include "daemon/trace/macro.h"
+
+struct slot {
+    struct ledger_signal signal;
+    int32_t next_free; /* slot number + 1; 0 ends the list */
+};
+
+struct ledger {
+    pid_t tracer;
+    int32_t used;       /* slots below are or were in use */
+    int32_t first_free; /* slot number + 1 */
+    siginfo_t last_wait;
+    struct slot slots[LEDGER_SLOTS];
+};
+
+int ledger_create(int *ret_fd)
+{
+    _cleanup_close_ int fd = memfd_create("ptraced-ledger", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int copy;
+
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, sizeof(struct ledger)) < 0)
+        return -errno;
+    /* Neither side may take the memory from under the other. */
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return -errno;
+    copy = fd;
+    fd = -1;
+    *ret_fd = copy;
+    return 0;
+}
+
+int ledger_map(int fd, struct ledger **ret)
+{
+    void *p = mmap(NULL, sizeof(struct ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (p == MAP_FAILED)
+        return -errno;
+    *ret = p;
+    return 0;
+}
+
+void ledger_unmap(struct ledger *l)
+{
+    if (l)
+        munmap(l, sizeof(*l));
+}
+
+void ledger_set_tracer(struct ledger *l, pid_t tracer)
+{
+    l->tracer = tracer;
+}
+
+pid_t ledger_get_tracer(const struct ledger *l)
+{
+    return l->tracer;
+}
+
+siginfo_t *ledger_wait_area(struct ledger *l)
+{
+    return &l->last_wait;
+}
+
+static int take_slot(struct ledger *l)
+{
+    int slot;
+
+    if (l->first_free > 0) {
+        slot = l->first_free - 1;
+        l->first_free = l->slots[slot].next_free;
+        return slot;
+    }
+    if (l->used == LEDGER_SLOTS)
+        return -ENOSPC;
+    return l->used++;
+}
+
+int ledger_record_signal(struct ledger *l, pid_t pid, pid_t tid, const siginfo_t *info)
+{
+    int slot = take_slot(l);
+    struct ledger_signal *s;
+
+    if (slot < 0)
+        return slot;
+    s = &l->slots[slot].signal;
+    s->pid = pid;
+    s->signo = info->si_signo;
+    s->info = *info;
+    /* The tid makes the record valid, so it comes last, whatever the compiler thinks. */
+    atomic_signal_fence(memory_order_release);
+    s->tid = tid;
+    return slot;
+}
+
+void ledger_clear_signal(struct ledger *l, int slot)
+{
+    l->slots[slot].signal.tid = 0;
+    atomic_signal_fence(memory_order_release);
+    l->slots[slot].next_free = l->first_free;
+    l->first_free = slot + 1;
+}
+
+int ledger_get_used(const struct ledger *l)
+{
+    /* The reader bounds what the writer says. */
+    return l->used < 0 ? 0 : l->used > LEDGER_SLOTS ? LEDGER_SLOTS : l->used;
+}
+
+const struct ledger_signal *ledger_get_signal(const struct ledger *l, int slot)
+{
+    return &l->slots[slot].signal;
+}
+
+const siginfo_t *ledger_get_last_wait(const struct ledger *l)
+{
+    return &l->last_wait;
+}

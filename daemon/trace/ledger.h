@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <signal.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The ledger: memory that a tracer shares with its keeper. It holds what would be lost with the
+ * tracer, so that the keeper can give it back when the tracer dies.
+ *
+ * A signal-delivery-stop that has been collected is such a thing. waitid(2) takes the signal out of
+ * the kernel's hands (task->exit_code becomes 0, kernel/exit.c:wait_task_stopped()); when the tracer
+ * then dies, the kernel lets the thread run on without the signal. Hence
+ *
+ *  - the kernel writes each wait's result straight into the ledger (ledger_wait_area()), which
+ *    leaves no moment between the kernel's taking and the ledger's knowing;
+ *  - the signal is recorded with its siginfo for as long as the thread stands, and cleared after it
+ *    was resumed with it. A tracer killed in between leaves a record too many; the guardian tells
+ *    that from the thread itself (repair.c).
+ *
+ * One writer, the tracer's tracing thread; one reader, the keeper, while the writer stands still in
+ * its own exit. */
+
+struct ledger;
+
+struct ledger_signal {
+    pid_t pid; /* thread group */
+    pid_t tid; /* 0: a free slot */
+    int signo;
+    siginfo_t info;
+};
+
+/* A new memfd of the ledger's size, all zero. Nothing is allocated until it is written. */
+int ledger_create(int *ret_fd);
+
+/* Maps it; the descriptor stays the caller's. */
+int ledger_map(int fd, struct ledger **ret);
+
+/* Accepts NULL. */
+void ledger_unmap(struct ledger *l);
+
+/* Which tracer writes here. */
+void ledger_set_tracer(struct ledger *l, pid_t tracer);
+pid_t ledger_get_tracer(const struct ledger *l);
+
+/* Where wait_any() and wait_thread() shall write. */
+siginfo_t *ledger_wait_area(struct ledger *l);
+
+/* Records a collected signal. Returns the slot, or -ENOSPC when more threads stand at a signal than
+ * the ledger holds (LEDGER_SLOTS); the stop is then held without a record. */
+#define LEDGER_SLOTS 32768
+int ledger_record_signal(struct ledger *l, pid_t pid, pid_t tid, const siginfo_t *info);
+void ledger_clear_signal(struct ledger *l, int slot);
+
+/* Reader: slots that were ever used, and one of them. */
+int ledger_get_used(const struct ledger *l);
+const struct ledger_signal *ledger_get_signal(const struct ledger *l, int slot);
+const siginfo_t *ledger_get_last_wait(const struct ledger *l);

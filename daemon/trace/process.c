@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/trace/process.h"
+#include "daemon/trace/trace.h"
+
+struct process *process_new(struct trace *t, struct pidref *pidref)
+{
+    struct process *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return NULL;
+    p->pidref = *pidref;
+    *pidref = PIDREF_NULL;
+    TAILQ_INIT(&p->tracees);
+    TAILQ_INIT(&p->attachments);
+    TAILQ_INSERT_TAIL(&t->processes, p, processes);
+    return p;
+}
+
+struct process *process_find(const struct trace *t, pid_t pid)
+{
+    struct process *p;
+
+    TAILQ_FOREACH(p, &t->processes, processes)
+        if (p->pidref.pid == pid)
+            return p;
+    return NULL;
+}
+
+void process_collect(struct trace *t, struct process *p)
+{
+    if (p->n_tracees > 0 || !TAILQ_EMPTY(&p->attachments))
+        return;
+    TAILQ_REMOVE(&t->processes, p, processes);
+    pidref_done(&p->pidref);
+    free(p);
+}
+
+int process_attach(struct process *p, struct session *s, struct attachment **ret)
+{
+    struct attachment *a = calloc(1, sizeof(*a));
+
+    if (!a)
+        return -ENOMEM;
+    a->session = s;
+    a->process = p;
+    TAILQ_INSERT_TAIL(&p->attachments, a, by_process);
+    TAILQ_INSERT_TAIL(&s->attachments, a, by_session);
+    *ret = a;
+    return 0;
+}
+
+void process_detach(struct trace *t, struct attachment *a)
+{
+    struct process *p = a->process;
+    struct session *s = a->session;
+    struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &p->tracees, siblings)
+        engine_remove(tracee, a);
+    TAILQ_REMOVE(&p->attachments, a, by_process);
+    TAILQ_REMOVE(&s->attachments, a, by_session);
+    free(a);
+    t->hooks.process_removed(s, p->pidref.pid, t->userdata);
+}
+
+void process_drop_empty(struct trace *t, struct process *p)
+{
+    struct attachment *a, *next;
+
+    for (a = TAILQ_FIRST(&p->attachments); a; a = next) {
+        next = TAILQ_NEXT(a, by_process);
+        if (a->n_engines == 0)
+            process_detach(t, a);
+    }
+}
+
+struct tracee *process_add_tracee(struct trace *t, struct process *p, pid_t tid,
+                                  enum tracee_state state)
+{
+    struct tracee *tracee = calloc(1, sizeof(*tracee));
+
+    if (!tracee)
+        return NULL;
+    tracee->tid = tid;
+    tracee->state = (uint8_t) state;
+    tracee->ledger_slot = -1;
+    if (tidmap_insert(&t->tids, tracee) < 0) {
+        free(tracee);
+        return NULL;
+    }
+    TAILQ_INSERT_TAIL(&t->strays, tracee, siblings);
+    if (p)
+        process_adopt(t, p, tracee);
+    return tracee;
+}
+
+void process_adopt(struct trace *t, struct process *p, struct tracee *tracee)
+{
+    TAILQ_REMOVE(&t->strays, tracee, siblings);
+    tracee->process = p;
+    TAILQ_INSERT_TAIL(&p->tracees, tracee, siblings);
+    p->n_tracees++;
+    if (tracee->tid == p->pidref.pid)
+        p->leader_seen = true;
+}
+
+void process_remove_tracee(struct trace *t, struct tracee *tracee)
+{
+    if (tracee->ledger_slot >= 0)
+        ledger_clear_signal(t->ledger, tracee->ledger_slot);
+    tidmap_remove(&t->tids, tracee->tid);
+    engine_remove_all(tracee);
+    if (tracee->process) {
+        TAILQ_REMOVE(&tracee->process->tracees, tracee, siblings);
+        tracee->process->n_tracees--;
+    } else
+        TAILQ_REMOVE(&t->strays, tracee, siblings);
+    free(tracee);
+}

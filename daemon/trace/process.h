@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "daemon/trace/engine.h"
+#include "daemon/trace/pidref.h"
+#include "daemon/trace/tracee.h"
+
+struct trace;
+
+TAILQ_HEAD(tracee_list, tracee);
+
+/* A process of which at least one thread is traced. It stays until its last traced thread is gone or
+ * let go; without an attachment it only waits for that. */
+struct process {
+    struct pidref pidref;
+    struct tracee_list tracees;
+    size_t n_tracees;
+    bool leader_seen; /* the leader is or was traced: its own end ends the process */
+    TAILQ_HEAD(, attachment) attachments;
+    TAILQ_ENTRY(process) processes;
+};
+
+/* Takes the pidref over on success. NULL when memory ran out. */
+struct process *process_new(struct trace *t, struct pidref *pidref);
+struct process *process_find(const struct trace *t, pid_t pid);
+
+/* Without threads and attachments it goes. */
+void process_collect(struct trace *t, struct process *p);
+
+/* -ENOMEM */
+int process_attach(struct process *p, struct session *s, struct attachment **ret);
+/* Takes the session's engines away, without touching the threads. */
+void process_detach(struct trace *t, struct attachment *a);
+
+/* Ends the attachments that have no thread left. */
+void process_drop_empty(struct trace *t, struct process *p);
+
+/* A thread of the process (NULL: a stray) in a state. NULL when memory ran out. */
+struct tracee *process_add_tracee(struct trace *t, struct process *p, pid_t tid,
+                                  enum tracee_state state);
+/* Moves a stray to its process. */
+void process_adopt(struct trace *t, struct process *p, struct tracee *tracee);
+/* Forgets a thread, its engines and its record in the ledger. The process stays, see
+ * process_collect(). */
+void process_remove_tracee(struct trace *t, struct tracee *tracee);

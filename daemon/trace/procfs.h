@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What /proc says of a process or thread. Only files that no process can make block: status, stat,
+ * comm, task. All return 0 or a negative errno; -ESRCH: it is gone. */
+
+struct proc_status {
+    char state; /* R S D T t Z X ... */
+    pid_t tgid;
+    pid_t ppid;
+    pid_t tracer;     /* 0: none */
+    uid_t uids[4];    /* real, effective, saved, file system */
+    gid_t gids[4];
+    uint64_t permitted; /* capabilities */
+};
+
+/* Of any thread, by its number. */
+int proc_read_status(pid_t tid, struct proc_status *ret);
+
+struct proc_stat {
+    char state;
+    unsigned flags;        /* PF_* */
+    long long exit_code;   /* of a live thread: the stop that nobody has collected yet, else 0 */
+};
+
+#define PROC_FLAG_KTHREAD 0x00200000u /* PF_KTHREAD, include/linux/sched.h */
+
+/* Of one thread of a process. A comm may hold spaces and parentheses: what counts is the last one.
+ * exit_code is 0 for a caller that may not read it (PTRACE_MODE_READ). */
+int proc_read_stat(pid_t pid, pid_t tid, struct proc_stat *ret);
+
+/* The name as the thread set it: any bytes but NUL, at most 15, zero-terminated. */
+#define PROC_COMM_MAX 16u
+int proc_read_comm(pid_t tid, char ret[static PROC_COMM_MAX]);
+
+/* Whether tid is a thread of pid now. */
+bool proc_is_thread_of(pid_t pid, pid_t tid);
+
+/* Calls back with each thread of a process, until the callback returns something other than 0,
+ * which is then returned. */
+int proc_for_each_thread(pid_t pid, int (*callback)(pid_t tid, void *userdata), void *userdata);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdint.h>
+#include <sys/ptrace.h>
+
+#include "daemon/trace/ptrace-ops.h"
+
+static int ops(enum __ptrace_request request, pid_t tid, uintptr_t address, uintptr_t data)
+{
+    return ptrace(request, tid, (void *) address, (void *) data) < 0 ? -errno : 0;
+}
+
+int ptrace_ops_seize(pid_t tid, unsigned long options)
+{
+    return ops(PTRACE_SEIZE, tid, 0, options);
+}
+
+int ptrace_ops_interrupt(pid_t tid)
+{
+    return ops(PTRACE_INTERRUPT, tid, 0, 0);
+}
+
+int ptrace_ops_cont(pid_t tid, int signo)
+{
+    return ops(PTRACE_CONT, tid, 0, (uintptr_t) signo);
+}
+
+int ptrace_ops_listen(pid_t tid)
+{
+    return ops(PTRACE_LISTEN, tid, 0, 0);
+}
+
+int ptrace_ops_detach(pid_t tid, int signo)
+{
+    return ops(PTRACE_DETACH, tid, 0, (uintptr_t) signo);
+}
+
+int ptrace_ops_get_event_message(pid_t tid, unsigned long *ret)
+{
+    unsigned long message = 0;
+    int r = ops(PTRACE_GETEVENTMSG, tid, 0, (uintptr_t) &message);
+
+    if (r >= 0)
+        *ret = message;
+    return r;
+}
+
+int ptrace_ops_get_siginfo(pid_t tid, siginfo_t *ret)
+{
+    siginfo_t info;
+    int r = ops(PTRACE_GETSIGINFO, tid, 0, (uintptr_t) &info);
+
+    if (r >= 0)
+        *ret = info;
+    return r;
+}
+
+int ptrace_ops_set_siginfo(pid_t tid, const siginfo_t *info)
+{
+    return ops(PTRACE_SETSIGINFO, tid, 0, (uintptr_t) info);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "daemon/trace/trace.h"
+
+/* What happens to a thread that stands and that perhaps nobody holds: the one place from which a
+ * thread is resumed or let go. Does nothing with a thread that does not stand, or that is held. The
+ * tracee may be freed by it, and with it the process. */
+void resume_settle(struct trace *t, struct tracee *tracee);
+
+/* Takes the first step to let go of a thread without engines: at once where it stands, else by an
+ * interrupt whose stop resume_settle() will see. May free, as above. */
+void resume_release(struct trace *t, struct tracee *tracee);

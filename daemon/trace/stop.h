@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+
+/* What a wait reported, decoded without a further system call. Each kind says what the tracer owes
+ * the thread when nobody holds it; see ptrace(2), "Stopped states". */
+enum stop_kind {
+    STOP_NONE,            /* nothing that a tracer is told of */
+    STOP_TRAP,            /* PTRACE_EVENT_STOP with SIGTRAP: an interrupt, a new thread's first stop,
+                             or a group-stop's end. CONT */
+    STOP_GROUP,           /* PTRACE_EVENT_STOP with a stopping signal: group-stop. LISTEN */
+    STOP_SIGNAL_DELIVERY, /* signal-delivery-stop. CONT with the signal */
+    STOP_SYSCALL,         /* syscall-enter- or -exit-stop. CONT */
+    STOP_CLONE,           /* PTRACE_EVENT_*: CONT */
+    STOP_FORK,
+    STOP_VFORK,
+    STOP_VFORK_DONE,
+    STOP_EXEC,
+    STOP_EXIT, /* about to end, still inspectable. CONT */
+    STOP_SECCOMP,
+    STOP_EXITED, /* gone, nothing is owed */
+    STOP_KILLED, /* gone by a signal */
+};
+
+struct stop {
+    enum stop_kind kind;
+    int signo;  /* SIGNAL_DELIVERY, GROUP: the signal; KILLED: what ended it */
+    int status; /* EXITED: the exit status */
+    bool core;  /* KILLED: a core was dumped */
+};
+
+/* From what waitid(2) wrote. Pure. */
+void stop_decode(const siginfo_t *wait, struct stop *ret);
+
+/* From the exit code that PTRACE_EVENT_EXIT's message holds (a wait(2) status): EXITED or KILLED. */
+void stop_decode_exit_code(unsigned long code, struct stop *ret);
+
+/* Whether the thread is gone. */
+static inline bool stop_is_end(enum stop_kind kind)
+{
+    return kind == STOP_EXITED || kind == STOP_KILLED;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/trace/trace.h"
+
+int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *ledger,
+              struct trace **ret)
+{
+    struct trace *t = calloc(1, sizeof(*t));
+
+    if (!t)
+        return -ENOMEM;
+    t->hooks = *hooks;
+    t->userdata = userdata;
+    t->ledger = ledger;
+    t->can_raise = true;
+    TAILQ_INIT(&t->processes);
+    TAILQ_INIT(&t->strays);
+    TAILQ_INIT(&t->sessions);
+    ledger_set_tracer(ledger, getpid());
+    *ret = t;
+    return 0;
+}
+
+static void forget_process(struct trace *t, struct process *p)
+{
+    while (!TAILQ_EMPTY(&p->tracees))
+        process_remove_tracee(t, TAILQ_FIRST(&p->tracees));
+    while (!TAILQ_EMPTY(&p->attachments))
+        process_detach(t, TAILQ_FIRST(&p->attachments));
+    process_collect(t, p);
+}
+
+static void ignore_event(struct session *s, void *userdata)
+{
+}
+
+static void ignore_process(struct session *s, pid_t pid, void *userdata)
+{
+}
+
+struct trace *trace_free(struct trace *t)
+{
+    if (!t)
+        return NULL;
+    t->hooks = (struct trace_hooks){ignore_event, ignore_process, ignore_process};
+    while (!TAILQ_EMPTY(&t->processes))
+        forget_process(t, TAILQ_FIRST(&t->processes));
+    while (!TAILQ_EMPTY(&t->strays))
+        process_remove_tracee(t, TAILQ_FIRST(&t->strays));
+    while (!TAILQ_EMPTY(&t->sessions))
+        session_free(t, TAILQ_FIRST(&t->sessions));
+    tidmap_done(&t->tids);
+    free(t);
+    return NULL;
+}
+
+static bool process_is_idle(const struct process *p)
+{
+    const struct tracee *tracee;
+
+    if (!TAILQ_EMPTY(&p->attachments))
+        return false;
+    TAILQ_FOREACH(tracee, &p->tracees, siblings)
+        if (tracee->state != TRACEE_EXITING)
+            return false;
+    return true;
+}
+
+bool trace_is_idle(const struct trace *t)
+{
+    const struct process *p;
+
+    if (!TAILQ_EMPTY(&t->strays))
+        return false;
+    TAILQ_FOREACH(p, &t->processes, processes)
+        if (!process_is_idle(p))
+            return false;
+    return true;
+}

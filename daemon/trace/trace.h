@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "daemon/trace/engine.h"
+#include "daemon/trace/ledger.h"
+#include "daemon/trace/pidref.h"
+#include "daemon/trace/process.h"
+#include "daemon/trace/tidmap.h"
+
+/* The tracing core: every process that one tracer traces, and the sessions that share them.
+ *
+ * Everything here happens on one thread, the one that called trace_new(): the kernel accepts ptrace
+ * calls for a thread from the one that attached it alone. The owner's loop waits (wait_any() with
+ * ledger_wait_area()) and hands every result that is not its own child's to trace_dispatch().
+ *
+ * All functions return 0 (or as documented) or a negative errno. */
+
+struct trace_hooks {
+    /* A session's queue has taken in an event. */
+    void (*event_queued)(struct session *s, void *userdata);
+    /* A session began to trace a process, or traces it no more (its last event is queued). */
+    void (*process_added)(struct session *s, pid_t pid, void *userdata);
+    void (*process_removed)(struct session *s, pid_t pid, void *userdata);
+};
+
+struct trace {
+    struct trace_hooks hooks;
+    void *userdata;
+    struct ledger *ledger;
+    struct tidmap tids;
+    TAILQ_HEAD(process_list, process) processes;
+    /* Threads that reported their first stop before their creator's event told whose they are. They
+     * stand until then. */
+    struct tracee_list strays;
+    TAILQ_HEAD(session_list, session) sessions;
+    bool can_raise; /* the scheduling class; false once the kernel has said no */
+};
+
+/* Threads that one tracer holds at the most; what would attach by itself beyond is let go with
+ * `lost`, reason `limit`. */
+#define TRACE_THREADS_MAX 65536u
+
+int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *ledger,
+              struct trace **ret);
+
+/* Forgets everything without touching a tracee: for the end of the program, when the kernel lets
+ * them go. Accepts NULL, returns NULL. */
+struct trace *trace_free(struct trace *t);
+
+/* Nothing is attached for any session and nothing is still to be let go. Threads past their exit stop
+ * may remain; the kernel reports them to their parents when the tracer ends. */
+bool trace_is_idle(const struct trace *t);
+
+/* One result of a wait. */
+void trace_dispatch(struct trace *t, const siginfo_t *wait);
+
+/* ---- attach.c ------------------------------------------------------------------------------ */
+
+struct attach_options {
+    uint32_t report; /* EVENT_BIT()s */
+    uint32_t stops;
+    bool follow_threads;
+    bool follow_children;
+    bool stop; /* stop it at once */
+};
+
+#define ATTACH_OPTIONS_DEFAULT                                                                     \
+    ((struct attach_options){.report = EVENT_ALL, .follow_threads = true})
+
+/* Attaches a session to a process (tid 0), or to one of its threads. Returns 1, or 0 where the
+ * session had the thread already. -ESRCH: gone; -EPERM: the kernel says no (*ret_tid: to which
+ * thread); -EDQUOT: TRACE_THREADS_MAX. On failure nothing stays attached that was not before. */
+int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
+                 const struct attach_options *o, pid_t *ret_tid);
+
+/* ---- control.c ----------------------------------------------------------------------------- */
+
+/* tid 0 means every thread. -EUNATCH: the session does not trace it. */
+
+/* For one thread: 1, or 0 where the session holds it already; -ESRCH: it is past its exit. */
+int trace_interrupt(struct trace *t, struct session *s, pid_t pid, pid_t tid);
+
+/* 1 where a stop was given up, 0 where there was none. */
+int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid);
+
+/* Which kinds a session is told of a process, and which of them hold a thread. */
+int trace_set_filter(struct session *s, pid_t pid, uint32_t report, uint32_t stops);
+
+/* Lets go. What does not stand within the batch's patience follows when it does. */
+int trace_detach(struct trace *t, struct session *s, pid_t pid, pid_t tid);
+void trace_detach_session(struct trace *t, struct session *s);

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/internal.h"
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "daemon/tracer/explain.h"
+#include "daemon/tracer/objects.h"
+#include "daemon/tracer/options.h"
+#include "daemon/tracer/stream.h"
+#include "daemon/tracer/tracer.h"
+
+/* What the broker asks of a tracer; docs/architecture.md tells the protocol. */
+
+static int read_session(sd_bus_message *m, struct tracer *t, struct tracer_session **ret,
+                        sd_bus_error *error)
+{
+    const char *id;
+    int r = sd_bus_message_read(m, "s", &id);
+
+    if (r < 0)
+        return r;
+    *ret = tracer_find_session(t, id);
+    if (!*ret)
+        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_SESSION,
+                                 "This tracer knows no session %s", id);
+    return 0;
+}
+
+static int set_strings(struct tracer_session *s, const char *name, const char *owner,
+                       const char *lifetime)
+{
+    s->name = strdup(name);
+    s->owner = strdup(owner);
+    s->lifetime = strdup(lifetime);
+    return s->name && s->owner && s->lifetime ? 0 : -ENOMEM;
+}
+
+static int method_open_session(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    const char *id, *name, *owner, *lifetime;
+    struct tracer *t = userdata;
+    struct tracer_session *s;
+    uint32_t uid;
+    int queue, r;
+
+    r = sd_bus_message_read(m, "susssb", &id, &uid, &name, &owner, &lifetime, &queue);
+    if (r < 0)
+        return r;
+    if (!ptraced_session_id_valid(id))
+        return -EINVAL;
+    if (!tracer_find_session(t, id)) {
+        r = tracer_add_session(t, id, queue, &s);
+        if (r < 0)
+            return r;
+        s->uid = uid;
+        r = set_strings(s, name, owner, lifetime);
+        if (r < 0) {
+            tracer_remove_session(t, s);
+            return r;
+        }
+    }
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_close_session(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct tracer_session *s;
+    int r = read_session(m, userdata, &s, error);
+
+    if (r < 0)
+        return r;
+    tracer_remove_session(userdata, s);
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct attach_options options = ATTACH_OPTIONS_DEFAULT;
+    struct pidref pidref = PIDREF_NULL;
+    struct tracer *t = userdata;
+    struct tracer_session *s;
+    pid_t failed = 0;
+    uint32_t tid;
+    int pidfd, r;
+
+    r = read_session(m, t, &s, error);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_read(m, "hu", &pidfd, &tid);
+    if (r < 0)
+        return r;
+    options.follow_threads = tid == 0;
+    r = options_read_attach(m, &options, error);
+    if (r < 0)
+        return r;
+    r = pidref_from_fd(pidfd, &pidref);
+    if (r == -ESRCH)
+        return sd_bus_error_set(error, PTRACED_ERROR_NO_SUCH_PROCESS,
+                                "The process has ended already");
+    if (r < 0)
+        return r;
+    if (t->releasing)
+        r = -ESHUTDOWN;
+    else
+        r = trace_attach(t->trace, s->core, &pidref, (pid_t) tid, &options, &failed);
+    if (r < 0)
+        r = explain_attach(error, r, pidref.pid, (pid_t) tid);
+    pidref_done(&pidref);
+    if (r < 0) {
+        t->check_idle = true;
+        t->idle_told = false;
+        return r;
+    }
+    return sd_bus_reply_method_return(m, "b", r > 0);
+}
+
+static int method_detach(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct tracer *t = userdata;
+    struct tracer_session *s;
+    int r = read_session(m, t, &s, error);
+
+    if (r < 0)
+        return r;
+    while (!TAILQ_EMPTY(&s->core->attachments))
+        (void) trace_detach(t->trace, s->core,
+                            TAILQ_FIRST(&s->core->attachments)->process->pidref.pid, 0);
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+/* The pids of a session's processes, to go through while they end. */
+static int list_pids(const struct tracer_session *s, pid_t **ret, size_t *ret_n)
+{
+    const struct attachment *a;
+    size_t n = 0;
+    pid_t *pids;
+
+    TAILQ_FOREACH(a, &s->core->attachments, by_session)
+        n++;
+    pids = calloc(n + 1, sizeof(*pids));
+    if (!pids)
+        return -ENOMEM;
+    n = 0;
+    TAILQ_FOREACH(a, &s->core->attachments, by_session)
+        pids[n++] = a->process->pidref.pid;
+    *ret = pids;
+    *ret_n = n;
+    return 0;
+}
+
+static int for_each_process(struct tracer_session *s,
+                            int (*act)(struct trace *, struct session *, pid_t, pid_t))
+{
+    _cleanup_free_string_ pid_t *pids = NULL;
+    size_t n;
+    int r = list_pids(s, &pids, &n);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n; i++)
+        (void) act(s->tracer->trace, s->core, pids[i], 0); /* -EUNATCH: it ended meanwhile */
+    return 0;
+}
+
+static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct tracer_session *s;
+    int r = read_session(m, userdata, &s, error);
+
+    if (r >= 0)
+        r = for_each_process(s, trace_interrupt);
+    return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct tracer_session *s;
+    int r = read_session(m, userdata, &s, error);
+
+    if (r >= 0)
+        r = options_read_continue(m, error);
+    if (r >= 0)
+        r = for_each_process(s, trace_continue);
+    return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_set_stream(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct tracer *t = userdata;
+    struct tracer_session *s;
+    int on, r = read_session(m, t, &s, error);
+
+    if (r >= 0)
+        r = sd_bus_message_read(m, "b", &on);
+    if (r < 0)
+        return r;
+    event_queue_set_streaming(&s->core->queue, on);
+    s->credit = on ? PTRACED_STREAM_WINDOW : 0;
+    t->output_pending = true;
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_credit(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct tracer *t = userdata;
+    struct tracer_session *s;
+    uint32_t n;
+    int r = read_session(m, t, &s, error);
+
+    if (r >= 0)
+        r = sd_bus_message_read(m, "u", &n);
+    if (r < 0)
+        return r;
+    s->credit += n;
+    if (s->credit > PTRACED_STREAM_WINDOW)
+        s->credit = PTRACED_STREAM_WINDOW;
+    t->output_pending = true;
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static int reply_events(sd_bus_message *m, sd_bus_message **ret)
+{
+    int r = sd_bus_message_new_method_return(m, ret);
+
+    return r < 0 ? r : sd_bus_message_open_container(*ret, SD_BUS_TYPE_ARRAY, PTRACED_EVENT_SIGNATURE);
+}
+
+static int send_reply(sd_bus_message *reply)
+{
+    int r = sd_bus_message_close_container(reply);
+
+    return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+/* Whether a thread that has no event kept may still get one. */
+static int check_thread(struct tracer *t, const struct tracer_session *s, pid_t pid, pid_t tid,
+                        sd_bus_error *error)
+{
+    char path[PTRACED_PATH_MAX];
+    struct process_object object;
+    struct tracee *tracee;
+
+    if (tid == 0)
+        return 0;
+    return objects_find_thread(t, ptraced_path_thread(path, s->id, pid, tid), &object, &tracee,
+                               error);
+}
+
+static int method_take_event(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    struct tracer *t = userdata;
+    struct tracer_session *s;
+    struct event *e;
+    uint32_t pid, tid;
+    int r = read_session(m, t, &s, error);
+
+    if (r >= 0)
+        r = sd_bus_message_read(m, "uu", &pid, &tid);
+    if (r < 0)
+        return r;
+    e = event_queue_find(&s->core->queue, (pid_t) pid, (pid_t) tid);
+    if (!e) {
+        r = check_thread(t, s, (pid_t) pid, (pid_t) tid, error);
+        if (r < 0)
+            return r;
+    }
+    r = reply_events(m, &reply);
+    if (r < 0)
+        return r;
+    if (e) {
+        r = stream_append(reply, s, e);
+        if (r < 0)
+            return r;
+        event_queue_mark_taken(&s->core->queue, e);
+    } else
+        s->wants_ready = true;
+    return send_reply(reply);
+}
+
+static int append_held(sd_bus_message *reply, const struct tracer_session *s,
+                       const struct attachment *a)
+{
+    const struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
+        const struct engine *e = engine_find(tracee, a);
+
+        if (e && e->held) {
+            int r = stream_append(reply, s, e->held);
+
+            if (r < 0)
+                return r;
+        }
+    }
+    return 0;
+}
+
+static int method_list_stopped(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    const struct attachment *a;
+    struct tracer_session *s;
+    int r = read_session(m, userdata, &s, error);
+
+    if (r >= 0)
+        r = reply_events(m, &reply);
+    if (r < 0)
+        return r;
+    TAILQ_FOREACH(a, &s->core->attachments, by_session) {
+        r = append_held(reply, s, a);
+        if (r < 0)
+            return r;
+    }
+    return send_reply(reply);
+}
+
+static int append_session(sd_bus_message *reply, const struct tracer_session *s)
+{
+    const struct attachment *a;
+    int r;
+
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "susssba(uu)");
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(reply, "susssb", s->id, (uint32_t) s->uid, s->name, s->owner,
+                              s->lifetime, s->queue);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(uu)");
+    if (r < 0)
+        return r;
+    TAILQ_FOREACH(a, &s->core->attachments, by_session) {
+        r = sd_bus_message_append(reply, "(uu)", (uint32_t) a->process->pidref.pid,
+                                  (uint32_t) a->n_engines);
+        if (r < 0)
+            return r;
+    }
+    r = sd_bus_message_close_container(reply);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int method_describe(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    const struct tracer_session *s;
+    struct tracer *t = userdata;
+    int r;
+
+    r = sd_bus_message_new_method_return(m, &reply);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(susssba(uu))");
+    if (r < 0)
+        return r;
+    TAILQ_FOREACH(s, &t->sessions, sessions) {
+        r = append_session(reply, s);
+        if (r < 0)
+            return r;
+    }
+    return send_reply(reply);
+}
+
+const sd_bus_vtable internal_vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD_WITH_ARGS("OpenSession",
+                            SD_BUS_ARGS("s", id, "u", uid, "s", name, "s", owner, "s", lifetime,
+                                        "b", queue),
+                            SD_BUS_NO_RESULT, method_open_session, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("CloseSession", SD_BUS_ARGS("s", id), SD_BUS_NO_RESULT,
+                            method_close_session, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Attach",
+                            SD_BUS_ARGS("s", id, "h", pidfd, "u", tid, "a{sv}", options),
+                            SD_BUS_RESULT("b", added), method_attach, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Detach", SD_BUS_ARGS("s", id), SD_BUS_NO_RESULT, method_detach,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Interrupt", SD_BUS_ARGS("s", id), SD_BUS_NO_RESULT, method_interrupt,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Continue", SD_BUS_ARGS("s", id, "a{sv}", options), SD_BUS_NO_RESULT,
+                            method_continue, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("SetStream", SD_BUS_ARGS("s", id, "b", on), SD_BUS_NO_RESULT,
+                            method_set_stream, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Credit", SD_BUS_ARGS("s", id, "u", n), SD_BUS_NO_RESULT,
+                            method_credit, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("TakeEvent", SD_BUS_ARGS("s", id, "u", pid, "u", tid),
+                            SD_BUS_RESULT("a" PTRACED_EVENT_SIGNATURE, events), method_take_event,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListStopped", SD_BUS_ARGS("s", id),
+                            SD_BUS_RESULT("a" PTRACED_EVENT_SIGNATURE, events),
+                            method_list_stopped, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS,
+                            SD_BUS_RESULT("a(susssba(uu))", sessions), method_describe,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_SIGNAL_WITH_ARGS("Events", SD_BUS_ARGS("s", id, "a" PTRACED_EVENT_SIGNATURE, events), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("Ready", SD_BUS_ARGS("s", id), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("ProcessAdded", SD_BUS_ARGS("s", id, "u", pid), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("ProcessRemoved", SD_BUS_ARGS("s", id, "u", pid), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("Lost", SD_BUS_ARGS("s", id, "t", total), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("Idle", SD_BUS_NO_ARGS, 0),
+    SD_BUS_VTABLE_END,
+};

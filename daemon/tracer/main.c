@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "bus-api/errors.h"
+#include "config.h"
+#include "daemon/keeper/control.h"
+#include "daemon/tracer/loop.h"
+#include "daemon/tracer/tracer.h"
+
+static int run(void)
+{
+    struct tracer *t;
+    int r;
+
+    if (fcntl(TRACER_CONTROL_FD, F_SETFD, FD_CLOEXEC) < 0 ||
+        fcntl(TRACER_LEDGER_FD, F_SETFD, FD_CLOEXEC) < 0) {
+        fprintf(stderr,
+                "ptraced-tracer %s is started by ptraced-keeper, which gives it its sockets.\n",
+                PTRACED_VERSION);
+        return 2;
+    }
+    /* Where Yama restricts tracing, the guardian has to be named. */
+    (void) prctl(PR_SET_PTRACER, (unsigned long) getppid(), 0, 0, 0);
+    ptraced_errors_register();
+
+    r = tracer_new(TRACER_CONTROL_FD, TRACER_LEDGER_FD, &t);
+    if (r < 0) {
+        fprintf(stderr, SD_ERR "Could not start the tracer: %s\n", strerror(-r));
+        return 1;
+    }
+    r = loop_run(t);
+    if (r < 0)
+        fprintf(stderr, SD_ERR "The tracer gives up: %s; its tracees run on\n", strerror(-r));
+    tracer_free(t);
+    return r < 0 ? 1 : 0;
+}
+
+int main(void)
+{
+    return run();
+}

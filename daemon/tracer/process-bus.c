@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/escape.h"
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "daemon/trace/procfs.h"
+#include "daemon/tracer/objects.h"
+#include "daemon/tracer/options.h"
+#include "daemon/tracer/tracer.h"
+
+/* Process objects. The broker has authorised what arrives here. */
+
+static int find(sd_bus_message *m, void *userdata, struct process_object *ret, sd_bus_error *error)
+{
+    return objects_find_process(userdata, sd_bus_message_get_path(m), ret, error);
+}
+
+static pid_t pid_of(const struct process_object *o)
+{
+    return o->attachment->process->pidref.pid;
+}
+
+static int method_detach(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    int r = find(m, userdata, &o, error);
+
+    if (r >= 0)
+        r = trace_detach(o.tracer->trace, o.session->core, pid_of(&o), 0);
+    return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    int r = find(m, userdata, &o, error);
+
+    if (r >= 0)
+        r = trace_interrupt(o.tracer->trace, o.session->core, pid_of(&o), 0);
+    return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    int r = find(m, userdata, &o, error);
+
+    if (r >= 0)
+        r = options_read_continue(m, error);
+    if (r >= 0)
+        r = trace_continue(o.tracer->trace, o.session->core, pid_of(&o), 0);
+    return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+static int send_signal(sd_bus_message *m, const struct process_object *o, int signo,
+                       sd_bus_error *error)
+{
+    int r = pidref_signal(&o->attachment->process->pidref, signo);
+
+    if (r == -ESRCH)
+        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS, "Process %d has ended",
+                                 pid_of(o));
+    if (r < 0)
+        return sd_bus_error_set_errnof(error, r, "Could not send signal %d to process %d: %s",
+                                       signo, pid_of(o), strerror(-r));
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_kill(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    int r = find(m, userdata, &o, error);
+
+    return r < 0 ? r : send_signal(m, &o, SIGKILL, error);
+}
+
+static int method_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    int signo, r = find(m, userdata, &o, error);
+
+    if (r >= 0)
+        r = sd_bus_message_read(m, "i", &signo);
+    if (r < 0)
+        return r;
+    if (signo < 1 || signo > SIGRTMAX)
+        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                 "There is no signal %d; they are 1 to %d", signo, SIGRTMAX);
+    return send_signal(m, &o, signo, error);
+}
+
+static int append_thread(sd_bus_message *reply, const struct process_object *o,
+                         const struct tracee *tracee)
+{
+    char path[PTRACED_PATH_MAX];
+
+    return sd_bus_message_append(reply, "(uos)", (uint32_t) tracee->tid,
+                                 ptraced_path_thread(path, o->session->id, pid_of(o), tracee->tid),
+                                 tracee_state_to_string(tracee->state));
+}
+
+static int method_list_threads(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    const struct tracee *tracee;
+    struct process_object o;
+    int r = find(m, userdata, &o, error);
+
+    if (r >= 0)
+        r = sd_bus_message_new_method_return(m, &reply);
+    if (r >= 0)
+        r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(uos)");
+    if (r < 0)
+        return r;
+    TAILQ_FOREACH(tracee, &o.attachment->process->tracees, siblings) {
+        if (!engine_find(tracee, o.attachment))
+            continue;
+        r = append_thread(reply, &o, tracee);
+        if (r < 0)
+            return r;
+    }
+    r = sd_bus_message_close_container(reply);
+    return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_set_event_filter(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct attach_options options = {0};
+    struct process_object o;
+    int r = find(m, userdata, &o, error);
+
+    if (r < 0)
+        return r;
+    options.report = o.attachment->report;
+    options.stops = o.attachment->stops;
+    r = options_read_filter(m, &options, error);
+    if (r < 0)
+        return r;
+    r = trace_set_filter(o.session->core, pid_of(&o), options.report, options.stops);
+    return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+static int property_pid(sd_bus *bus, const char *path, const char *interface, const char *property,
+                        sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    int r = objects_find_process(userdata, path, &o, error);
+
+    return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t) pid_of(&o));
+}
+
+static int property_executable(sd_bus *bus, const char *path, const char *interface,
+                               const char *property, sd_bus_message *reply, void *userdata,
+                               sd_bus_error *error)
+{
+    _cleanup_free_string_ char *escaped = NULL;
+    char link[32], target[PATH_MAX];
+    struct process_object o;
+    ssize_t n;
+    int r = objects_find_process(userdata, path, &o, error);
+
+    if (r < 0)
+        return r;
+    snprintf(link, sizeof(link), "/proc/%d/exe", pid_of(&o));
+    n = readlink(link, target, sizeof(target));
+    escaped = ptraced_escape(target, n < 0 ? 0 : (size_t) n);
+    if (!escaped)
+        return -ENOMEM;
+    return sd_bus_message_append(reply, "s", escaped);
+}
+
+static int property_uid(sd_bus *bus, const char *path, const char *interface, const char *property,
+                        sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    struct proc_status status;
+    struct process_object o;
+    int r = objects_find_process(userdata, path, &o, error);
+
+    if (r < 0)
+        return r;
+    r = proc_read_status(pid_of(&o), &status);
+    return sd_bus_message_append(reply, "u", r < 0 ? UINT32_MAX : (uint32_t) status.uids[0]);
+}
+
+static int property_n_threads(sd_bus *bus, const char *path, const char *interface,
+                              const char *property, sd_bus_message *reply, void *userdata,
+                              sd_bus_error *error)
+{
+    struct process_object o;
+    int r = objects_find_process(userdata, path, &o, error);
+
+    return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t) o.attachment->n_engines);
+}
+
+static int property_backend(sd_bus *bus, const char *path, const char *interface,
+                            const char *property, sd_bus_message *reply, void *userdata,
+                            sd_bus_error *error)
+{
+    return sd_bus_message_append(reply, "s", "ptrace");
+}
+
+const sd_bus_vtable process_vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD_WITH_ARGS("Detach", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_detach,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Interrupt", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_interrupt,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Continue", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT,
+                            method_continue, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Kill", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_kill,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Signal", SD_BUS_ARGS("i", signal), SD_BUS_NO_RESULT, method_signal,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListThreads", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(uos)", threads),
+                            method_list_threads, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("SetEventFilter", SD_BUS_ARGS("a{sv}", filter), SD_BUS_NO_RESULT,
+                            method_set_event_filter, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_PROPERTY("Pid", "u", property_pid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("Executable", "s", property_executable, 0, 0),
+    SD_BUS_PROPERTY("Uid", "u", property_uid, 0, 0),
+    SD_BUS_PROPERTY("NThreads", "u", property_n_threads, 0, 0),
+    SD_BUS_PROPERTY("Backend", "s", property_backend, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_VTABLE_END,
+};

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "bus-api/event.h"
+#include "bus-api/internal.h"
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "daemon/tracer/stream.h"
+#include "daemon/tracer/tracer.h"
+
+#define EVENTS_PER_MESSAGE 64u
+
+static const char *const kind_names[] = {
+#define KIND(id, name) [EVENT_##id] = name,
+    PTRACED_EVENT_KINDS(KIND)
+#undef KIND
+};
+_Static_assert(ELEMENTSOF(kind_names) == EVENT_KIND_MAX, "the core and the contract know the same kinds");
+
+static const char *const lost_names[LOST_REASON_MAX] = {
+    [LOST_DETACHED] = "detached",
+    [LOST_PRIVILEGE] = "privilege",
+    [LOST_LIMIT] = "limit",
+};
+
+const char *stream_kind_name(enum event_kind kind)
+{
+    return kind_names[kind];
+}
+
+static void add_end(struct ptraced_event_record *r, const struct event *e)
+{
+    if (e->end.signo == 0) {
+        ptraced_event_add_i(r, "status", e->end.status);
+        return;
+    }
+    ptraced_event_add_i(r, "signal", e->end.signo);
+    ptraced_event_add_b(r, "core", e->end.core);
+}
+
+static void add_signal(struct ptraced_event_record *r, const struct event *e)
+{
+    ptraced_event_add_i(r, "signal", e->signal.signo);
+    ptraced_event_add_i(r, "code", e->signal.code);
+    if (!e->signal.sent)
+        return;
+    ptraced_event_add_u(r, "sender-pid", (uint32_t) e->signal.sender_pid);
+    ptraced_event_add_u(r, "sender-uid", e->signal.sender_uid);
+}
+
+static int add_details(struct ptraced_event_record *r, const struct event *e)
+{
+    switch (e->kind) {
+    case EVENT_SIGNAL:
+        add_signal(r, e);
+        break;
+    case EVENT_GROUP_STOP:
+        ptraced_event_add_i(r, "signal", e->signal.signo);
+        break;
+    case EVENT_CLONE:
+    case EVENT_FORK:
+    case EVENT_VFORK:
+        ptraced_event_add_u(r, "child", (uint32_t) e->child.tid);
+        ptraced_event_add_b(r, "thread", e->child.thread);
+        break;
+    case EVENT_VFORK_DONE:
+        ptraced_event_add_u(r, "child", (uint32_t) e->child.tid);
+        break;
+    case EVENT_EXEC:
+        ptraced_event_add_u(r, "old-tid", (uint32_t) e->old_tid);
+        break;
+    case EVENT_EXIT:
+    case EVENT_EXITED:
+    case EVENT_KILLED:
+        add_end(r, e);
+        break;
+    case EVENT_LOST:
+        ptraced_event_add_b(r, "process", e->lost.process);
+        return ptraced_event_add_s(r, "reason", lost_names[e->lost.reason]);
+    case EVENT_STOP:
+    case EVENT_KIND_MAX:
+        break;
+    }
+    return 0;
+}
+
+int stream_append(sd_bus_message *m, const struct tracer_session *s, const struct event *e)
+{
+    _cleanup_(ptraced_event_done) struct ptraced_event_record record = {
+        .serial = e->serial,
+        .usec = e->usec,
+        .pid = e->pid,
+        .tid = e->tid,
+        .stopped = e->stopped,
+    };
+    int r;
+
+    snprintf(record.session, sizeof(record.session), "%s", s->id);
+    snprintf(record.kind, sizeof(record.kind), "%s", stream_kind_name(e->kind));
+    r = add_details(&record, e);
+    if (r < 0)
+        return r;
+    return ptraced_event_append(m, &record);
+}
+
+static int new_signal(struct tracer *t, const char *member, sd_bus_message **ret)
+{
+    return sd_bus_message_new_signal(t->bus, ret, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE,
+                                     member);
+}
+
+void stream_process_signal(struct tracer *t, const struct tracer_session *s, const char *member,
+                           pid_t pid)
+{
+    if (t->bus)
+        (void) sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, member,
+                                  "su", s->id, (uint32_t) pid);
+}
+
+/* One message with what credit and size allow. Returns how many events it carried. */
+static int send_events(struct tracer *t, struct tracer_session *s)
+{
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    struct event_queue *q = &s->core->queue;
+    struct event *e;
+    int r, n = 0;
+
+    if (s->credit == 0 || !event_queue_next_unsent(q))
+        return 0;
+    r = new_signal(t, "Events", &m);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(m, "s", s->id);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_open_container(m, SD_BUS_TYPE_ARRAY, PTRACED_EVENT_SIGNATURE);
+    if (r < 0)
+        return r;
+    while (s->credit > 0 && n < (int) EVENTS_PER_MESSAGE && (e = event_queue_next_unsent(q))) {
+        r = stream_append(m, s, e);
+        if (r < 0)
+            return r;
+        event_queue_mark_sent(q, e);
+        s->credit--;
+        n++;
+    }
+    r = sd_bus_message_close_container(m);
+    if (r < 0)
+        return r;
+    r = sd_bus_send(t->bus, m, NULL);
+    return r < 0 ? r : n;
+}
+
+static void flush_session(struct tracer *t, struct tracer_session *s)
+{
+    struct event_queue *q = &s->core->queue;
+
+    while (send_events(t, s) > 0)
+        ;
+    if (s->wants_ready && event_queue_find(q, 0, 0)) {
+        s->wants_ready = false;
+        (void) sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Ready",
+                                  "s", s->id);
+    }
+    if (q->lost != s->lost_told) {
+        s->lost_told = q->lost;
+        (void) sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Lost",
+                                  "st", s->id, q->lost);
+    }
+}
+
+void stream_flush(struct tracer *t)
+{
+    struct tracer_session *s;
+
+    t->output_pending = false;
+    t->check_idle = false;
+    if (!t->bus || sd_bus_is_open(t->bus) <= 0) /* it waits in the queues for the next broker */
+        return;
+    TAILQ_FOREACH(s, &t->sessions, sessions)
+        flush_session(t, s);
+    if (!t->idle_told && tracer_is_idle(t)) {
+        t->idle_told = true;
+        (void) sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Idle",
+                                  NULL);
+    }
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <sys/types.h>
+
+#include <systemd/sd-bus.h>
+
+#include "daemon/trace/event.h"
+
+struct tracer;
+struct tracer_session;
+
+/* What goes to the broker without being asked for. A failure to send means that the broker has gone,
+ * which its socket tells; so nothing is returned. */
+
+/* Events of every session that may stream, Ready, Lost, Idle. */
+void stream_flush(struct tracer *t);
+
+void stream_process_signal(struct tracer *t, const struct tracer_session *s, const char *member,
+                           pid_t pid);
+
+/* The contract's name of a kind. */
+const char *stream_kind_name(enum event_kind kind);
+
+/* Appends an event in its D-Bus form. */
+int stream_append(sd_bus_message *m, const struct tracer_session *s, const struct event *e);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/escape.h"
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "daemon/trace/procfs.h"
+#include "daemon/tracer/objects.h"
+#include "daemon/tracer/options.h"
+#include "daemon/tracer/stream.h"
+#include "daemon/tracer/tracer.h"
+
+/* Thread objects. The broker has authorised what arrives here, and serves GetEvent itself. */
+
+static int find(sd_bus_message *m, void *userdata, struct process_object *ret,
+                struct tracee **ret_tracee, sd_bus_error *error)
+{
+    return objects_find_thread(userdata, sd_bus_message_get_path(m), ret, ret_tracee, error);
+}
+
+static pid_t pid_of(const struct process_object *o)
+{
+    return o->attachment->process->pidref.pid;
+}
+
+static int method_detach(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    struct tracee *tracee;
+    int r = find(m, userdata, &o, &tracee, error);
+
+    if (r >= 0)
+        r = trace_detach(o.tracer->trace, o.session->core, pid_of(&o), tracee->tid);
+    return r < 0 ? r : sd_bus_reply_method_return(m, "b", r > 0);
+}
+
+static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    struct tracee *tracee;
+    int r = find(m, userdata, &o, &tracee, error);
+
+    if (r < 0)
+        return r;
+    r = trace_interrupt(o.tracer->trace, o.session->core, pid_of(&o), tracee->tid);
+    if (r == -ESRCH)
+        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_THREAD,
+                                 "Thread %d of process %d has ended; it cannot be stopped",
+                                 tracee->tid, pid_of(&o));
+    return r < 0 ? r : sd_bus_reply_method_return(m, "b", r > 0);
+}
+
+static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    struct tracee *tracee;
+    int r = find(m, userdata, &o, &tracee, error);
+
+    if (r >= 0)
+        r = options_read_continue(m, error);
+    if (r >= 0)
+        r = trace_continue(o.tracer->trace, o.session->core, pid_of(&o), tracee->tid);
+    return r < 0 ? r : sd_bus_reply_method_return(m, "b", r > 0);
+}
+
+static int property_tid(sd_bus *bus, const char *path, const char *interface, const char *property,
+                        sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    struct tracee *tracee;
+    int r = objects_find_thread(userdata, path, &o, &tracee, error);
+
+    return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t) tracee->tid);
+}
+
+static int property_name(sd_bus *bus, const char *path, const char *interface, const char *property,
+                         sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    _cleanup_free_string_ char *escaped = NULL;
+    char comm[PROC_COMM_MAX] = "";
+    struct process_object o;
+    struct tracee *tracee;
+    int r = objects_find_thread(userdata, path, &o, &tracee, error);
+
+    if (r < 0)
+        return r;
+    (void) proc_read_comm(tracee->tid, comm);
+    escaped = ptraced_escape(comm, strlen(comm));
+    return escaped ? sd_bus_message_append(reply, "s", escaped) : -ENOMEM;
+}
+
+static int property_state(sd_bus *bus, const char *path, const char *interface, const char *property,
+                          sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    struct process_object o;
+    struct tracee *tracee;
+    int r = objects_find_thread(userdata, path, &o, &tracee, error);
+
+    return r < 0 ? r : sd_bus_message_append(reply, "s", tracee_state_to_string(tracee->state));
+}
+
+static int property_stop_reason(sd_bus *bus, const char *path, const char *interface,
+                                const char *property, sd_bus_message *reply, void *userdata,
+                                sd_bus_error *error)
+{
+    const struct engine *engine;
+    struct process_object o;
+    struct tracee *tracee;
+    int r = objects_find_thread(userdata, path, &o, &tracee, error);
+
+    if (r < 0)
+        return r;
+    engine = engine_find(tracee, o.attachment);
+    return sd_bus_message_append(reply, "s",
+                                 engine->held ? stream_kind_name(engine->held->kind) : "");
+}
+
+const sd_bus_vtable thread_vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD_WITH_ARGS("Detach", SD_BUS_NO_ARGS, SD_BUS_RESULT("b", done), method_detach,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Interrupt", SD_BUS_NO_ARGS, SD_BUS_RESULT("b", sent),
+                            method_interrupt, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Continue", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("b", done),
+                            method_continue, SD_BUS_VTABLE_UNPRIVILEGED),
+    /* For introspection: a call never gets here. */
+    SD_BUS_METHOD_WITH_ARGS("GetEvent", SD_BUS_ARGS("t", timeout_usec),
+                            SD_BUS_RESULT(PTRACED_EVENT_SIGNATURE, event), NULL,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_PROPERTY("Tid", "u", property_tid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("Name", "s", property_name, 0, 0),
+    SD_BUS_PROPERTY("State", "s", property_state, 0, 0),
+    SD_BUS_PROPERTY("StopReason", "s", property_stop_reason, 0, 0),
+    SD_BUS_VTABLE_END,
+};

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bus-api/macro.h"
+#include "daemon/keeper/control.h"
+#include "daemon/tracer/control.h"
+#include "daemon/tracer/objects.h"
+#include "daemon/tracer/stream.h"
+#include "daemon/tracer/tracer.h"
+
+#define RELEASE_USEC (2 * 1000 * 1000)
+
+static void on_event_queued(struct session *core, void *userdata)
+{
+    struct tracer *t = userdata;
+
+    t->output_pending = true;
+}
+
+static void on_process_added(struct session *core, pid_t pid, void *userdata)
+{
+    struct tracer *t = userdata;
+
+    t->idle_told = false;
+    stream_process_signal(t, core->userdata, "ProcessAdded", pid);
+}
+
+static void on_process_removed(struct session *core, pid_t pid, void *userdata)
+{
+    struct tracer *t = userdata;
+
+    t->check_idle = true;
+    stream_process_signal(t, core->userdata, "ProcessRemoved", pid);
+}
+
+static const struct trace_hooks hooks = {
+    .event_queued = on_event_queued,
+    .process_added = on_process_added,
+    .process_removed = on_process_removed,
+};
+
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+    tracer_release(userdata);
+    return 0;
+}
+
+static int add_signals(struct tracer *t)
+{
+    sigset_t mask;
+    int r;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    /* A tracer that its keeper traces would stop at every SIGCHLD; it asks waitid() instead. */
+    sigaddset(&mask, SIGCHLD);
+    if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+        return -errno;
+    if (sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP},
+                  NULL) < 0)
+        return -errno;
+    signal(SIGPIPE, SIG_IGN);
+    r = sd_event_add_signal(t->event, NULL, SIGTERM, on_terminate, t);
+    if (r < 0)
+        return r;
+    return sd_event_add_signal(t->event, NULL, SIGINT, on_terminate, t);
+}
+
+int tracer_new(int control_fd, int ledger_fd, struct tracer **ret)
+{
+    struct tracer *t = calloc(1, sizeof(*t));
+    int r;
+
+    if (!t)
+        return -ENOMEM;
+    t->control_fd = control_fd;
+    TAILQ_INIT(&t->sessions);
+
+    r = sd_event_new(&t->event);
+    if (r >= 0)
+        r = ledger_map(ledger_fd, &t->ledger);
+    close(ledger_fd);
+    if (r >= 0)
+        r = trace_new(&hooks, t, t->ledger, &t->trace);
+    if (r >= 0)
+        r = add_signals(t);
+    if (r >= 0)
+        r = control_watch(t);
+    if (r >= 0)
+        r = doorbell_start(&t->doorbell, sd_event_get_fd(t->event));
+    if (r < 0) {
+        tracer_free(t);
+        return r;
+    }
+    *ret = t;
+    return 0;
+}
+
+static void session_free_strings(struct tracer_session *s)
+{
+    free(s->name);
+    free(s->owner);
+    free(s->lifetime);
+    free(s);
+}
+
+struct tracer *tracer_free(struct tracer *t)
+{
+    struct tracer_session *s;
+
+    if (!t)
+        return NULL;
+    doorbell_stop(&t->doorbell);
+    t->bus = sd_bus_close_unref(t->bus);
+    trace_free(t->trace);
+    while ((s = TAILQ_FIRST(&t->sessions))) {
+        TAILQ_REMOVE(&t->sessions, s, sessions);
+        session_free_strings(s);
+    }
+    ledger_unmap(t->ledger);
+    sd_event_unref(t->event);
+    close(t->control_fd);
+    free(t);
+    return NULL;
+}
+
+struct tracer_session *tracer_find_session(const struct tracer *t, const char *id)
+{
+    struct tracer_session *s;
+
+    TAILQ_FOREACH(s, &t->sessions, sessions)
+        if (strcmp(s->id, id) == 0)
+            return s;
+    return NULL;
+}
+
+int tracer_add_session(struct tracer *t, const char *id, bool queue, struct tracer_session **ret)
+{
+    struct tracer_session *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return -ENOMEM;
+    s->core = session_new(t->trace, TRACER_QUEUE_LIMIT, queue, s);
+    if (!s->core) {
+        free(s);
+        return -ENOMEM;
+    }
+    s->tracer = t;
+    s->queue = queue;
+    strcpy(s->id, id);
+    TAILQ_INSERT_TAIL(&t->sessions, s, sessions);
+    *ret = s;
+    return 0;
+}
+
+void tracer_remove_session(struct tracer *t, struct tracer_session *s)
+{
+    trace_detach_session(t->trace, s->core);
+    session_free(t->trace, s->core);
+    TAILQ_REMOVE(&t->sessions, s, sessions);
+    session_free_strings(s);
+    t->check_idle = true;
+}
+
+bool tracer_is_idle(const struct tracer *t)
+{
+    const struct tracer_session *s;
+
+    TAILQ_FOREACH(s, &t->sessions, sessions)
+        if (!event_queue_is_empty(&s->core->queue))
+            return false;
+    return trace_is_idle(t->trace);
+}
+
+/* The broker closed its end. With nothing left it has let us go; else it has died, and the keeper
+ * will say what is to be done. */
+static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct tracer *t = userdata;
+    struct tracer_session *s;
+
+    if (!sd_bus_message_is_signal(m, "org.freedesktop.DBus.Local", "Disconnected"))
+        return 0;
+    if (tracer_is_idle(t))
+        t->exiting = true;
+    TAILQ_FOREACH(s, &t->sessions, sessions) {
+        s->credit = 0;
+        s->wants_ready = false;
+    }
+    sd_bus_detach_event(t->bus);
+    sd_bus_close(t->bus);
+    return 1;
+}
+
+static int serve(struct tracer *t, int fd, sd_bus **ret)
+{
+    _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
+    sd_id128_t id;
+    int r;
+
+    r = sd_bus_new(&bus);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    r = sd_bus_set_fd(bus, fd, fd);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    /* Peer to peer between two of our own: who is at the other end was settled by the keeper. */
+    if ((r = sd_id128_randomize(&id)) < 0 || (r = sd_bus_set_server(bus, true, id)) < 0 ||
+        (r = sd_bus_set_anonymous(bus, true)) < 0 || (r = sd_bus_set_trusted(bus, true)) < 0 ||
+        (r = sd_bus_negotiate_fds(bus, true)) < 0 || (r = sd_bus_start(bus)) < 0)
+        return r;
+    r = objects_register(t, bus);
+    if (r < 0)
+        return r;
+    r = sd_bus_add_filter(bus, NULL, on_disconnected, t);
+    if (r < 0)
+        return r;
+    r = sd_bus_attach_event(bus, t->event, SD_EVENT_PRIORITY_NORMAL);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(bus);
+    return 0;
+}
+
+int tracer_adopt(struct tracer *t, int fd)
+{
+    sd_bus *bus;
+    int r = serve(t, fd, &bus);
+
+    if (r < 0)
+        return r;
+    sd_bus_close_unref(t->bus);
+    t->bus = bus;
+    t->idle_told = false;
+    t->output_pending = true;
+    return 0;
+}
+
+static int on_release_timeout(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct tracer *t = userdata;
+
+    t->exiting = true;
+    return 0;
+}
+
+void tracer_release(struct tracer *t)
+{
+    struct tracer_session *s, *next;
+
+    if (t->releasing)
+        return;
+    t->releasing = true;
+    for (s = TAILQ_FIRST(&t->sessions); s; s = next) {
+        next = TAILQ_NEXT(s, sessions);
+        tracer_remove_session(t, s);
+    }
+    /* What the kernel does not stop in time runs, so its tracer's end does it no harm. */
+    if (trace_is_idle(t->trace) ||
+        sd_event_add_time_relative(t->event, NULL, CLOCK_MONOTONIC, RELEASE_USEC, 0,
+                                   on_release_timeout, t) < 0)
+        t->exiting = true;
+}

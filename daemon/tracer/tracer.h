@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "bus-api/paths.h"
+#include "daemon/trace/trace.h"
+#include "daemon/tracer/doorbell.h"
+
+/* Events that one session's queue here holds before those that stop nothing are dropped. */
+#define TRACER_QUEUE_LIMIT 1024u
+
+/* A session as this tracer knows it. */
+struct tracer_session {
+    struct tracer *tracer;
+    struct session *core;
+    char id[PTRACED_SESSION_ID_MAX + 1];
+    /* Kept for a restarted broker; they mean nothing here. */
+    uid_t uid;
+    char *name;
+    char *owner;
+    char *lifetime;
+    bool queue;
+
+    uint32_t credit;    /* events that may still be streamed ahead of the broker */
+    bool wants_ready;   /* a TakeEvent found nothing */
+    uint64_t lost_told; /* the count that the broker knows */
+    TAILQ_ENTRY(tracer_session) sessions;
+};
+
+struct tracer {
+    sd_event *event;
+    sd_bus *bus; /* to the broker; NULL while there is none */
+    int control_fd;
+    struct doorbell doorbell;
+    struct ledger *ledger;
+    struct trace *trace;
+    TAILQ_HEAD(, tracer_session) sessions;
+    bool output_pending; /* a queue has something for the broker */
+    bool check_idle;     /* something ended: perhaps nothing is left */
+    bool idle_told;
+    bool releasing; /* letting go of everything, then exit */
+    bool exiting;
+};
+
+/* Takes both descriptors over. */
+int tracer_new(int control_fd, int ledger_fd, struct tracer **ret);
+struct tracer *tracer_free(struct tracer *t);
+
+struct tracer_session *tracer_find_session(const struct tracer *t, const char *id);
+int tracer_add_session(struct tracer *t, const char *id, bool queue, struct tracer_session **ret);
+/* Detaches all that it has. */
+void tracer_remove_session(struct tracer *t, struct tracer_session *s);
+
+/* Serves a (new) broker on this socket, which it takes over. */
+int tracer_adopt(struct tracer *t, int fd);
+
+/* Detaches everything; the program ends when the last thread is let go, or a little later. */
+void tracer_release(struct tracer *t);
+
+/* Nothing is traced and no queue holds anything. */
+bool tracer_is_idle(const struct tracer *t);
