@@ -68,33 +68,36 @@ void batch_end(struct batch *b)
     lower_class(b);
 }
 
-static void tick(struct batch *b)
+/* Returns whether patience goes on. */
+static bool tick(struct batch *b)
 {
-    if (!b->progress)
-        b->late = true;
+    bool progress = b->progress;
+
     b->progress = false;
     if (++b->ticks * BATCH_PATIENCE_USEC >= BATCH_RAISED_USEC)
         lower_class(b);
+    if (!progress)
+        b->n_late++;
+    return progress;
 }
 
 /* Whether a stop is on its way. */
 static bool is_awaited(const struct tracee *tracee)
 {
-    return tracee && (tracee->state == TRACEE_STOPPING || tracee->state == TRACEE_NEW);
+    return tracee && !tracee->in_vfork &&
+           (tracee->state == TRACEE_STOPPING || tracee->state == TRACEE_NEW);
 }
 
 void batch_collect(struct batch *b, pid_t tid)
 {
     while (is_awaited(tidmap_get(&b->trace->tids, tid))) {
         siginfo_t *area = ledger_wait_area(b->trace->ledger);
-        int r = wait_thread(tid, b->late ? WNOHANG : 0, area);
+        int r = wait_thread(tid, b->n_late >= BATCH_LATE_MAX ? WNOHANG : 0, area);
 
         if (r > 0) {
             b->progress = true;
             trace_dispatch(b->trace, area);
-        } else if (r == -EINTR)
-            tick(b);
-        else
+        } else if (r != -EINTR || !tick(b))
             break;
     }
 }

@@ -10,20 +10,22 @@
  * grows with the number of tracees (10,000 stops: 3.06 s by wildcard, 11 ms by id).
  *
  * Waits block, so that a processor is free for the thread that shall stop, but not for ever: a
- * thread in the kernel's uninterruptible sleep (a parent in vfork) does not stop. When nothing has
- * stopped for BATCH_PATIENCE_USEC, the rest is only looked at, and follows by itself later.
+ * thread in the kernel's uninterruptible sleep does not stop. When nothing has stopped for
+ * BATCH_PATIENCE_USEC, the thread that was waited for is left to follow by itself; after
+ * BATCH_LATE_MAX of those the rest is only looked at. Parents in vfork are not waited for at all.
  *
  * Meanwhile the tracer runs in a real-time scheduling class where it may: otherwise it queues for a
  * processor behind the very threads that it shall stop (half of 100 threads spinning: 80 to 359 ms,
  * against 2). Bounded by BATCH_RAISED_USEC. */
 #define BATCH_PATIENCE_USEC 20000
+#define BATCH_LATE_MAX 5u
 #define BATCH_RAISED_USEC 500000
 
 struct batch {
     struct trace *trace;
     bool raised;
     bool progress; /* something stopped since the last tick */
-    bool late;     /* patience is over */
+    unsigned n_late; /* threads that patience ran out with */
     unsigned ticks;
     int old_policy;
     int old_priority;

@@ -8,25 +8,15 @@
 
 /* From a stop to what the sessions are told of it. Resuming is resume.c's. */
 
-static void on_trap(struct trace *t, struct tracee *tracee)
-{
-    struct event e = {.kind = EVENT_STOP};
-
-    tracee->group_signo = 0;
-    engine_report(t, tracee, &e);
-}
-
 /* A group-stop is reported once. An interrupt of a thread under LISTEN makes the kernel report the
  * same group-stop again (kernel/signal.c:do_jobctl_trap()). */
 static void on_group_stop(struct trace *t, struct tracee *tracee, const struct stop *stop)
 {
     struct event e = {.kind = EVENT_GROUP_STOP, .signal.signo = stop->signo};
 
-    if (tracee->group_signo != stop->signo) {
-        tracee->group_signo = (uint8_t) stop->signo;
-        engine_report(t, tracee, &e);
-    }
-    e = (struct event){.kind = EVENT_STOP};
+    if (tracee->group_signo == stop->signo)
+        return;
+    tracee->group_signo = (uint8_t) stop->signo;
     engine_report(t, tracee, &e);
 }
 
@@ -105,7 +95,7 @@ static void on_stop(struct trace *t, struct tracee *tracee, const struct stop *s
 
     switch (stop->kind) {
     case STOP_TRAP:
-        on_trap(t, tracee);
+        tracee->group_signo = 0;
         break;
     case STOP_GROUP:
         on_group_stop(t, tracee, stop);
@@ -162,7 +152,11 @@ void trace_dispatch(struct trace *t, const siginfo_t *wait)
         tracee->resume_signo = 0;
     }
     tracee_apply(tracee, TRACEE_STOP);
+    tracee->in_vfork = stop.kind == STOP_VFORK;
     tracee->stop = (uint8_t) stop.kind;
     on_stop(t, tracee, &stop);
+    /* Any stop uses up an interrupt that is under way (kernel/signal.c:ptrace_stop()), so whoever
+     * waits for one gets it here, whatever else the thread stopped for. */
+    engine_report(t, tracee, &(struct event){.kind = EVENT_STOP});
     resume_settle(t, tracee);
 }

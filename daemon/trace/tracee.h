@@ -37,6 +37,7 @@ struct tracee {
     pid_t tid;
     uint8_t state; /* enum tracee_state */
     uint8_t stop;  /* enum stop_kind: the stop it stands in while STOPPED */
+    bool in_vfork;       /* waits for its child, and stops for nobody until then */
     bool unwanted;       /* nobody's child: let go at its first stop */
     uint8_t group_signo; /* job-control stopped by this signal; 0: not */
     uint8_t resume_signo; /* delivered when it is resumed */

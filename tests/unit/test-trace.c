@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/trace/procfs.h"
+#include "tests/unit/trace-fixture.h"
+
+/* The core against real tracees, each test named after its situation. */
+
+static void *sleep_for_ever(void *unused)
+{
+    for (;;)
+        pause();
+    return NULL;
+}
+
+static int three_threads(int ready)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, sleep_for_ever, NULL);
+    pthread_create(&thread, NULL, sleep_for_ever, NULL);
+    child_is_ready(ready);
+    sleep_for_ever(NULL);
+    return 0;
+}
+
+static void every_thread_stops_and_runs_on(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(three_threads);
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    assert_int_equal(session_find(f->session, pid)->n_engines, 3);
+    fixture_serve(f, 5);
+    assert_true(event_queue_is_empty(&f->session->queue)); /* attaching disturbs nothing */
+
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+    for (int i = 0; i < 3; i++) {
+        const struct event *e = fixture_next(f, f->session);
+
+        assert_int_equal(e->kind, EVENT_STOP);
+        assert_true(e->stopped);
+        assert_int_equal(e->serial, i + 1);
+        assert_int_equal(proc_state(e->tid), 't');
+    }
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 0); /* stopped already */
+
+    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 0);
+    assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
+    assert_int_equal(fixture_next(f, f->session)->kind, EVENT_LOST);
+    assert_int_equal(proc_tracer(pid), 0);
+    assert_true(becomes(pid, 'S'));
+    assert_true(trace_is_idle(f->trace));
+    assert_int_equal(f->n_removed, 1);
+    fixture_kill(f, pid);
+}
+
+static volatile sig_atomic_t caught;
+
+static void catch(int signo)
+{
+    caught++;
+}
+
+static int exits_with_caught_signals(int ready)
+{
+    const struct sigaction action = {.sa_handler = catch};
+    sigset_t block, before;
+
+    sigemptyset(&block);
+    sigaddset(&block, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &block, &before);
+    sigaction(SIGUSR1, &action, NULL);
+    child_is_ready(ready);
+    while (!caught)
+        sigsuspend(&before);
+    usleep(20000);
+    sigprocmask(SIG_UNBLOCK, &block, NULL);
+    return caught;
+}
+
+static void signal_that_stops_a_thread_arrives_once(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(exits_with_caught_signals);
+    const struct event *e;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, EVENT_BIT(EVENT_SIGNAL)), 1);
+    kill(pid, SIGUSR1);
+    e = fixture_next(f, f->session);
+    assert_int_equal(e->kind, EVENT_SIGNAL);
+    assert_int_equal(e->signal.signo, SIGUSR1);
+    assert_int_equal(e->signal.sender_pid, getpid());
+    assert_true(e->stopped);
+    assert_int_equal(ledger_get_signal(f->ledger, 0)->tid, pid);
+
+    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    assert_int_equal(ledger_get_signal(f->ledger, 0)->tid, 0);
+    e = fixture_find(f, f->session, EVENT_EXITED, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->end.status, 1);
+}
+
+static void signal_is_not_lost_by_a_detach_in_its_stop(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(exits_with_caught_signals);
+    int status;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, EVENT_BIT(EVENT_SIGNAL)), 1);
+    kill(pid, SIGUSR1);
+    assert_int_equal(fixture_next(f, f->session)->kind, EVENT_SIGNAL);
+    assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 1);
+}
+
+static int stops_itself(int ready)
+{
+    child_is_ready(ready);
+    raise(SIGSTOP);
+    return 7;
+}
+
+static void job_control_stopped_process_stays_stopped(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(stops_itself);
+    const struct event *e;
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    e = fixture_next(f, f->session);
+    assert_int_equal(e->kind, EVENT_GROUP_STOP);
+    assert_false(e->stopped);
+    fixture_serve(f, 10);
+    assert_int_equal(tidmap_get(&f->trace->tids, pid)->state, TRACEE_LISTENING);
+
+    /* An interrupt turns it into a tracing stop, and continuing back into a group-stop. */
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
+    e = fixture_next(f, f->session);
+    assert_int_equal(e->kind, EVENT_STOP);
+    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    fixture_serve(f, 10);
+    assert_int_equal(tidmap_get(&f->trace->tids, pid)->state, TRACEE_LISTENING);
+    assert_true(event_queue_is_empty(&f->session->queue));
+
+    assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
+    assert_int_equal(proc_tracer(pid), 0);
+    assert_true(becomes(pid, 'T'));
+    kill(pid, SIGCONT);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 7);
+}
+
+static void continued_while_it_listens(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(stops_itself);
+    const struct event *e;
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    assert_int_equal(fixture_next(f, f->session)->kind, EVENT_GROUP_STOP);
+    kill(pid, SIGCONT);
+    e = fixture_find(f, f->session, EVENT_EXITED, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->end.status, 7);
+}
+
+static pthread_t leader;
+
+static void *exits_when_the_leader_is_a_zombie(void *ready)
+{
+    pthread_join(leader, NULL);
+    usleep(10000);
+    child_is_ready(*(int *) ready);
+    usleep(50000);
+    _exit(42);
+}
+
+static int leaves_a_zombie_leader(int ready)
+{
+    static int fd;
+    pthread_t thread;
+
+    fd = ready;
+    leader = pthread_self();
+    pthread_create(&thread, NULL, exits_when_the_leader_is_a_zombie, &fd);
+    pthread_exit(NULL);
+}
+
+static void zombie_leader_does_not_hang_anything(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(leaves_a_zombie_leader);
+    const struct event *e;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    assert_int_equal(session_find(f->session, pid)->n_engines, 1);
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+    assert_int_equal(fixture_next(f, f->session)->kind, EVENT_STOP);
+    assert_int_equal(trace_continue(f->trace, f->session, pid, 0), 1);
+    e = fixture_find(f, f->session, EVENT_EXITED, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->end.status, 42);
+    e = fixture_next(f, f->session); /* the process itself, by its own number */
+    assert_int_equal(e->kind, EVENT_EXITED);
+    assert_int_equal(e->tid, pid);
+    assert_int_equal(e->end.status, 42);
+}
+
+static void *execs(void *unused)
+{
+    usleep(50000);
+    execl("/bin/sh", "sh", "-c", "exit 5", NULL);
+    _exit(98);
+}
+
+static int execs_from_another_thread(int ready)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, execs, NULL);
+    child_is_ready(ready);
+    sleep_for_ever(NULL);
+    return 0;
+}
+
+static void exec_from_another_thread_takes_over_the_leader(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(execs_from_another_thread);
+    const struct event *e;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, EVENT_BIT(EVENT_EXEC)), 1);
+    /* A leader that the session holds does not keep the exec from happening. */
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
+    e = fixture_find(f, f->session, EVENT_EXEC, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->tid, pid);
+    assert_int_not_equal(e->old_tid, pid);
+    assert_true(e->stopped);
+    assert_int_equal(session_find(f->session, pid)->n_engines, 1);
+    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    e = fixture_find(f, f->session, EVENT_EXITED, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->end.status, 5);
+}
+
+static int forks_a_child_that_exits_3(int ready)
+{
+    int status;
+    pid_t child;
+
+    child_is_ready(ready);
+    usleep(50000);
+    child = fork();
+    if (child == 0)
+        _exit(3);
+    waitpid(child, &status, 0);
+    return WEXITSTATUS(status);
+}
+
+static void child_of_a_fork_runs_free(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(forks_a_child_that_exits_3);
+    const struct event *e;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    e = fixture_next(f, f->session);
+    while (e->kind == EVENT_SIGNAL)
+        e = fixture_next(f, f->session);
+    assert_int_equal(e->kind, EVENT_FORK);
+    assert_false(e->child.thread);
+    e = fixture_find(f, f->session, EVENT_EXITED, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->end.status, 3);
+    assert_true(trace_is_idle(f->trace));
+}
+
+static void child_of_a_fork_is_followed(void **state)
+{
+    struct attach_options o = ATTACH_OPTIONS_DEFAULT;
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(forks_a_child_that_exits_3), child;
+    const struct event *e;
+    struct pidref pidref;
+
+    o.follow_children = true;
+    assert_return_code(pidref_open(pid, &pidref), 0);
+    assert_int_equal(trace_attach(f->trace, f->session, &pidref, 0, &o, NULL), 1);
+    pidref_done(&pidref);
+    e = fixture_find(f, f->session, EVENT_FORK, 2000);
+    assert_non_null(e);
+    child = e->child.tid;
+    e = fixture_find(f, f->session, EVENT_EXITED, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->pid, child);
+    assert_int_equal(e->end.status, 3);
+    assert_non_null(fixture_find(f, f->session, EVENT_EXITED, 2000));
+    assert_int_equal(f->n_removed, 2);
+}
+
+static void *ends_at_once(void *unused)
+{
+    return NULL;
+}
+
+static int starts_ten_threads(int ready)
+{
+    child_is_ready(ready);
+    usleep(50000);
+    for (int i = 0; i < 10; i++) {
+        pthread_t thread;
+
+        pthread_create(&thread, NULL, ends_at_once, NULL);
+        pthread_join(thread, NULL);
+    }
+    return 0;
+}
+
+/* 1 where the tid was there, and now is no more. Ends may overtake one another. */
+static int forget(pid_t *tids, int n, pid_t tid)
+{
+    for (int i = 0; i < n; i++)
+        if (tids[i] == tid) {
+            tids[i] = 0;
+            return 1;
+        }
+    return 0;
+}
+
+static void threads_that_come_and_go_are_told_once_each(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(starts_ten_threads), tids[10];
+    int cloned = 0, exited = 0;
+    uint64_t serial = 0;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    for (;;) {
+        const struct event *e = fixture_next(f, f->session);
+
+        assert_int_equal(e->serial, ++serial);
+        if (e->kind == EVENT_CLONE) {
+            assert_true(e->child.thread);
+            assert_true(cloned < 10);
+            tids[cloned++] = e->child.tid;
+        } else if (e->kind == EVENT_EXITED && e->tid == pid)
+            break;
+        else if (e->kind == EVENT_EXITED)
+            exited += forget(tids, cloned, e->tid);
+    }
+    assert_int_equal(cloned, 10);
+    assert_int_equal(exited, 10);
+}
+
+static void thread_runs_when_no_session_holds_it(void **state)
+{
+    struct fixture *f = *state;
+    struct session *other = session_new(f->trace, 1024, true, NULL);
+    pid_t pid = fixture_start(three_threads);
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    assert_int_equal(fixture_attach(f, other, pid, 0), 1);
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
+    assert_int_equal(fixture_next(f, f->session)->kind, EVENT_STOP);
+    assert_true(event_queue_is_empty(&other->queue));
+    assert_int_equal(trace_continue(f->trace, other, pid, pid), 0);
+    assert_int_equal(proc_state(pid), 't');
+
+    /* The other asks for a stop of its own: it stands already, and now for both. */
+    assert_int_equal(trace_interrupt(f->trace, other, pid, pid), 1);
+    assert_int_equal(fixture_next(f, other)->kind, EVENT_STOP);
+    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    assert_int_equal(proc_state(pid), 't');
+    assert_int_equal(trace_detach(f->trace, other, pid, 0), 1);
+    fixture_serve(f, 5);
+    assert_true(becomes(pid, 'S'));
+    assert_int_equal(proc_tracer(pid), getpid());
+    assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
+    assert_int_equal(proc_tracer(pid), 0);
+    fixture_kill(f, pid);
+    session_free(f->trace, other);
+}
+
+static void killed_while_it_is_held(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(three_threads);
+    const struct event *e;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+    kill(pid, SIGKILL);
+    for (int i = 0; i < 3; i++) {
+        e = fixture_find(f, f->session, EVENT_KILLED, 2000);
+        assert_non_null(e);
+        assert_int_equal(e->end.signo, SIGKILL);
+    }
+    assert_int_equal(trace_continue(f->trace, f->session, pid, 0), -EUNATCH);
+    assert_true(trace_is_idle(f->trace));
+}
+
+static void process_that_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct attach_options o = ATTACH_OPTIONS_DEFAULT;
+    pid_t pid = fixture_start(three_threads);
+    struct pidref pidref;
+
+    assert_return_code(pidref_open(pid, &pidref), 0);
+    kill(pid, SIGKILL);
+    usleep(20000);
+    assert_int_equal(trace_attach(f->trace, f->session, &pidref, 0, &o, NULL), -ESRCH);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(trace_attach(f->trace, f->session, &pidref, 0, &o, NULL), -ESRCH);
+    assert_null(process_find(f->trace, pid));
+    pidref_done(&pidref);
+}
+
+static int waits_in_vfork(int ready)
+{
+    pid_t child;
+
+    child_is_ready(ready);
+    usleep(30000);
+    child = vfork();
+    if (child == 0) {
+        struct timespec t = {.tv_nsec = 300 * 1000 * 1000};
+
+        syscall(SYS_nanosleep, &t, NULL);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    return 0;
+}
+
+static void parent_in_vfork_stops_when_the_kernel_lets_it(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(waits_in_vfork);
+    uint64_t begin, end;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    assert_non_null(fixture_find(f, f->session, EVENT_VFORK, 2000));
+    begin = event_now_usec();
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+    end = event_now_usec();
+    assert_true(end - begin < 150 * 1000); /* did not wait for the child */
+    assert_non_null(fixture_find(f, f->session, EVENT_STOP, 2000));
+    assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+        TEST(every_thread_stops_and_runs_on),
+        TEST(signal_that_stops_a_thread_arrives_once),
+        TEST(signal_is_not_lost_by_a_detach_in_its_stop),
+        TEST(job_control_stopped_process_stays_stopped),
+        TEST(continued_while_it_listens),
+        TEST(zombie_leader_does_not_hang_anything),
+        TEST(exec_from_another_thread_takes_over_the_leader),
+        TEST(child_of_a_fork_runs_free),
+        TEST(child_of_a_fork_is_followed),
+        TEST(threads_that_come_and_go_are_told_once_each),
+        TEST(thread_runs_when_no_session_holds_it),
+        TEST(killed_while_it_is_held),
+        TEST(process_that_is_gone),
+        TEST(parent_in_vfork_stops_when_the_kernel_lets_it),
+#undef TEST
+    };
+
+    return cmocka_run_group_tests_name("trace", tests, NULL, NULL);
+}

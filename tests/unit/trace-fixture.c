@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/trace/procfs.h"
+#include "daemon/trace/wait.h"
+#include "tests/unit/trace-fixture.h"
+
+static struct event last_event;
+
+static void on_event(struct session *s, void *userdata)
+{
+}
+
+static void on_added(struct session *s, pid_t pid, void *userdata)
+{
+}
+
+static void on_removed(struct session *s, pid_t pid, void *userdata)
+{
+    struct fixture *f = userdata;
+
+    f->n_removed++;
+}
+
+int fixture_setup(void **state)
+{
+    static const struct trace_hooks hooks = {on_event, on_added, on_removed};
+    struct fixture *f = calloc(1, sizeof(*f));
+    int fd;
+
+    assert_non_null(f);
+    assert_return_code(ledger_create(&fd), 0);
+    assert_return_code(ledger_map(fd, &f->ledger), 0);
+    close(fd);
+    assert_return_code(trace_new(&hooks, f, f->ledger, &f->trace), 0);
+    f->session = session_new(f->trace, 1024, true, NULL);
+    assert_non_null(f->session);
+    *state = f;
+    return 0;
+}
+
+int fixture_teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    trace_free(f->trace);
+    ledger_unmap(f->ledger);
+    free(f);
+    return 0;
+}
+
+pid_t fixture_start(int (*child)(int ready_fd))
+{
+    int fds[2];
+    char byte;
+    pid_t pid;
+
+    assert_return_code(pipe(fds), errno);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(fds[0]);
+        _exit(child(fds[1]));
+    }
+    close(fds[1]);
+    assert_int_equal(read(fds[0], &byte, 1), 1);
+    close(fds[0]);
+    return pid;
+}
+
+void child_is_ready(int ready_fd)
+{
+    if (write(ready_fd, "r", 1) != 1)
+        _exit(99);
+}
+
+/* One wait's result, if there is any. Children of the test that are not traced are left alone. */
+static bool serve_one(struct fixture *f)
+{
+    siginfo_t *area = ledger_wait_area(f->ledger);
+
+    if (wait_any(WNOHANG, area) <= 0)
+        return false;
+    trace_dispatch(f->trace, area);
+    return true;
+}
+
+static void nap(void)
+{
+    const struct timespec t = {.tv_nsec = 1000 * 1000};
+
+    nanosleep(&t, NULL);
+}
+
+void fixture_serve(struct fixture *f, int msec)
+{
+    for (int idle = 0; idle < msec; idle++) {
+        while (serve_one(f))
+            idle = 0;
+        nap();
+    }
+}
+
+static const struct event *take(struct session *s)
+{
+    struct event *e = event_queue_find(&s->queue, 0, 0);
+
+    if (!e)
+        return NULL;
+    last_event = *e;
+    event_queue_mark_taken(&s->queue, e);
+    return &last_event;
+}
+
+const struct event *fixture_next(struct fixture *f, struct session *s)
+{
+    for (int msec = 0; msec < 5000; msec++) {
+        const struct event *e = take(s);
+
+        if (e)
+            return e;
+        if (!serve_one(f))
+            nap();
+    }
+    fail_msg("no event within five seconds");
+    return NULL;
+}
+
+const struct event *fixture_find(struct fixture *f, struct session *s, enum event_kind kind,
+                                 int msec)
+{
+    for (int i = 0; i < msec; i++) {
+        const struct event *e;
+
+        while ((e = take(s)))
+            if (e->kind == kind)
+                return e;
+        if (!serve_one(f))
+            nap();
+    }
+    return NULL;
+}
+
+int fixture_attach(struct fixture *f, struct session *s, pid_t pid, uint32_t stops)
+{
+    struct attach_options o = ATTACH_OPTIONS_DEFAULT;
+    struct pidref pidref;
+    int r;
+
+    o.stops = stops;
+    r = pidref_open(pid, &pidref);
+    if (r < 0)
+        return r;
+    r = trace_attach(f->trace, s, &pidref, 0, &o, NULL);
+    pidref_done(&pidref);
+    return r;
+}
+
+void fixture_kill(struct fixture *f, pid_t pid)
+{
+    int status;
+
+    kill(pid, SIGKILL);
+    if (process_find(f->trace, pid))
+        fixture_serve(f, 20);
+    (void) waitpid(pid, &status, 0);
+}
+
+char proc_state(pid_t tid)
+{
+    struct proc_status s;
+
+    return proc_read_status(tid, &s) < 0 ? '-' : s.state;
+}
+
+bool becomes(pid_t tid, char state)
+{
+    for (int msec = 0; msec < 1000 && proc_state(tid) != state; msec++)
+        nap();
+    return proc_state(tid) == state;
+}
+
+pid_t proc_tracer(pid_t tid)
+{
+    struct proc_status s;
+
+    return proc_read_status(tid, &s) < 0 ? -1 : s.tracer;
+}

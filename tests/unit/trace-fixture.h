@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <cmocka.h>
+
+#include "daemon/trace/trace.h"
+
+/* The core on its own: a loop over waitid() in the test, children of the test as tracees. No bus, no
+ * root. A traced child of the tracer itself is reported once, to the tracer, which thereby reaps
+ * it. */
+struct fixture {
+    struct trace *trace;
+    struct ledger *ledger;
+    struct session *session;
+    int n_removed; /* process_removed hooks */
+};
+
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+
+/* Starts a child that runs `main` and then _exits with its result. With a pipe it can say that it is
+ * ready; fixture_start() waits for that. */
+pid_t fixture_start(int (*child)(int ready_fd));
+void child_is_ready(int ready_fd);
+
+/* Ends and reaps a child that the test is done with. */
+void fixture_kill(struct fixture *f, pid_t pid);
+
+/* Serves stops until nothing has come for `msec`. */
+void fixture_serve(struct fixture *f, int msec);
+
+/* Serves until the session's next event, and returns it; fails the test after five seconds. It is
+ * valid until the next call. */
+const struct event *fixture_next(struct fixture *f, struct session *s);
+
+/* Serves until an event of that kind, over others; NULL after `msec` without one. */
+const struct event *fixture_find(struct fixture *f, struct session *s, enum event_kind kind,
+                                 int msec);
+
+int fixture_attach(struct fixture *f, struct session *s, pid_t pid, uint32_t stops);
+
+char proc_state(pid_t tid);
+/* Waits, a second at the most, until /proc shows that state: a thread that was let go takes a moment
+ * to get there. */
+bool becomes(pid_t tid, char state);
+pid_t proc_tracer(pid_t tid);
