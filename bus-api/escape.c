@@ -57,7 +57,7 @@ static int printable(uint32_t c)
 char *ptraced_escape(const char *bytes, size_t n)
 {
     static const char digits[] = "0123456789abcdef";
-    const uint8_t *p = (const uint8_t *) bytes;
+    const uint8_t *p = (const uint8_t *)bytes;
     char *escaped, *out;
 
     out = escaped = malloc(n * 4 + 1);
@@ -71,7 +71,7 @@ char *ptraced_escape(const char *bytes, size_t n)
         end = i + (length ? length : 1);
         if (length && printable(c)) {
             while (i < end)
-                *out++ = (char) p[i++];
+                *out++ = (char)p[i++];
             continue;
         }
         for (; i < end; i++) {

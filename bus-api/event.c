@@ -111,7 +111,7 @@ int ptraced_event_append(sd_bus_message *m, const struct ptraced_event_record *e
     if (r < 0)
         return r;
     r = sd_bus_message_append(m, "ttousb", e->serial, e->usec,
-                              ptraced_path_process(path, e->session, e->pid), (uint32_t) e->tid,
+                              ptraced_path_process(path, e->session, e->pid), (uint32_t)e->tid,
                               e->kind, e->stopped);
     if (r < 0)
         return r;
@@ -217,7 +217,7 @@ int ptraced_event_read(sd_bus_message *m, struct ptraced_event_record *ret)
         return -EBADMSG;
     strcpy(e.session, path.session);
     e.pid = path.pid;
-    e.tid = (pid_t) tid;
+    e.tid = (pid_t)tid;
     e.stopped = stopped;
     snprintf(e.kind, sizeof(e.kind), "%s", kind);
     r = read_details(m, &e);

@@ -47,7 +47,7 @@ static bool take_number(const char **p, pid_t *ret)
     }
     if (v > INT_MAX)
         return false;
-    *ret = (pid_t) v;
+    *ret = (pid_t)v;
     return true;
 }
 

@@ -19,7 +19,8 @@
  *
  * A number in the directory may be that of another thread by the time we seize it. Hence, after
  * each, the question whether it belongs to the process, and at the end, whether the process is
- * still the one that the pidfd names: its number cannot have been used again before it is reaped. */
+ * still the one that the pidfd names: its number cannot have been used again before it is reaped.
+ */
 
 #define SEIZE_OPTIONS                                                                              \
     (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |      \
@@ -32,8 +33,8 @@ struct scan {
     struct trace *trace;
     struct process *process;
     struct attachment *attachment;
-    size_t n_new;       /* seized in this pass */
-    size_t n_attached;  /* engines made */
+    size_t n_new;      /* seized in this pass */
+    size_t n_attached; /* engines made */
     pid_t failed_tid;
 };
 
@@ -223,6 +224,6 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
     if (is_new)
         t->hooks.process_added(s, process->pid, t->userdata);
     if (o->stop)
-        (void) trace_interrupt(t, s, process->pid, tid);
+        (void)trace_interrupt(t, s, process->pid, tid);
     return scan.n_attached > 0;
 }

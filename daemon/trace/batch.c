@@ -51,7 +51,7 @@ static void lower_class(struct batch *b)
     const struct sched_param param = {.sched_priority = b->old_priority};
 
     if (b->raised)
-        (void) sched_setscheduler(0, b->old_policy, &param);
+        (void)sched_setscheduler(0, b->old_policy, &param);
     b->raised = false;
 }
 

@@ -24,7 +24,7 @@
 struct batch {
     struct trace *trace;
     bool raised;
-    bool progress; /* something stopped since the last tick */
+    bool progress;   /* something stopped since the last tick */
     unsigned n_late; /* threads that patience ran out with */
     unsigned ticks;
     int old_policy;

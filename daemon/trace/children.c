@@ -90,9 +90,9 @@ void children_on_event(struct trace *t, struct tracee *creator, enum stop_kind k
 
     if (ptrace_ops_get_event_message(creator->tid, &message) < 0) /* killed, and so is a thread */
         return;
-    e.child.tid = (pid_t) message;
-    e.child.thread =
-        creator->process && kind != STOP_FORK && pidref_has_thread(&creator->process->pidref, e.child.tid);
+    e.child.tid = (pid_t)message;
+    e.child.thread = creator->process && kind != STOP_FORK &&
+                     pidref_has_thread(&creator->process->pidref, e.child.tid);
 
     child = tidmap_get(&t->tids, e.child.tid);
     if (!child)
@@ -119,7 +119,7 @@ static struct tracee *rename_at_exec(struct trace *t, pid_t tid)
 
     if (ptrace_ops_get_event_message(tid, &former) < 0)
         return NULL;
-    tracee = tidmap_get(&t->tids, (pid_t) former);
+    tracee = tidmap_get(&t->tids, (pid_t)former);
     if (!tracee)
         return NULL;
     tidmap_remove(&t->tids, tracee->tid);
@@ -145,7 +145,7 @@ struct tracee *children_find_unknown(struct trace *t, pid_t tid, const struct st
     }
     stray = process_add_tracee(t, NULL, tid, TRACEE_NEW);
     if (!stray)
-        (void) ptrace_ops_detach(tid, stop->signo);
+        (void)ptrace_ops_detach(tid, stop->signo);
     return stray;
 }
 
@@ -161,7 +161,7 @@ void children_forget_others(struct trace *t, struct tracee *tracee, pid_t former
         /* A session that traced the former thread alone now traces the leader. */
         for (struct engine *e = other->tid == former ? other->engines : NULL; e; e = e->next)
             if (!engine_find(tracee, e->attachment))
-                (void) engine_add(tracee, e->attachment);
+                (void)engine_add(tracee, e->attachment);
         process_remove_tracee(t, other);
     }
 }

@@ -32,7 +32,7 @@ static int interrupt_engine(struct trace *t, struct tracee *tracee, struct engin
 
     if (e->held)
         return 0;
-    switch ((enum tracee_state) tracee->state) {
+    switch ((enum tracee_state)tracee->state) {
     case TRACEE_STOPPED: /* for another session */
         engine_tell(t, tracee, e, &event, true);
         return e->held ? 1 : -ENOMEM;
@@ -150,7 +150,8 @@ int trace_set_filter(struct session *s, pid_t pid, uint32_t report, uint32_t sto
     return 0;
 }
 
-/* Lets go of the threads that have no engine left, and resumes those that only this session held. */
+/* Lets go of the threads that have no engine left, and resumes those that only this session held.
+ */
 static void let_go(struct trace *t, pid_t pid)
 {
     struct process *p = process_find(t, pid);

@@ -16,7 +16,7 @@ static void on_group_stop(struct trace *t, struct tracee *tracee, const struct s
 
     if (tracee->group_signo == stop->signo)
         return;
-    tracee->group_signo = (uint8_t) stop->signo;
+    tracee->group_signo = (uint8_t)stop->signo;
     engine_report(t, tracee, &e);
 }
 
@@ -25,7 +25,7 @@ static void on_signal(struct trace *t, struct tracee *tracee, const struct stop 
     struct event e = {.kind = EVENT_SIGNAL, .signal.signo = stop->signo};
     siginfo_t info;
 
-    tracee->resume_signo = (uint8_t) stop->signo;
+    tracee->resume_signo = (uint8_t)stop->signo;
     if (ptrace_ops_get_siginfo(tracee->tid, &info) < 0) /* killed meanwhile */
         return;
     if (tracee->process)
@@ -47,7 +47,7 @@ static void on_exit_stop(struct trace *t, struct tracee *tracee)
     unsigned long code = 0;
     struct stop end;
 
-    (void) ptrace_ops_get_event_message(tracee->tid, &code);
+    (void)ptrace_ops_get_event_message(tracee->tid, &code);
     stop_decode_exit_code(code, &end);
     e.end.status = end.status;
     e.end.signo = end.signo;
@@ -63,7 +63,7 @@ static void on_exec(struct trace *t, struct tracee *tracee)
     unsigned long message;
 
     if (ptrace_ops_get_event_message(tracee->tid, &message) >= 0)
-        e.old_tid = (pid_t) message;
+        e.old_tid = (pid_t)message;
     tracee->group_signo = 0;
     if (tracee->process)
         children_forget_others(t, tracee, e.old_tid);
@@ -110,7 +110,7 @@ static void on_stop(struct trace *t, struct tracee *tracee, const struct stop *s
         break;
     case STOP_VFORK_DONE:
         if (ptrace_ops_get_event_message(tracee->tid, &message) >= 0)
-            e.child.tid = (pid_t) message;
+            e.child.tid = (pid_t)message;
         engine_report(t, tracee, &e);
         break;
     case STOP_EXEC:
@@ -153,7 +153,7 @@ void trace_dispatch(struct trace *t, const siginfo_t *wait)
     }
     tracee_apply(tracee, TRACEE_STOP);
     tracee->in_vfork = stop.kind == STOP_VFORK;
-    tracee->stop = (uint8_t) stop.kind;
+    tracee->stop = (uint8_t)stop.kind;
     on_stop(t, tracee, &stop);
     /* Any stop uses up an interrupt that is under way (kernel/signal.c:ptrace_stop()), so whoever
      * waits for one gets it here, whatever else the thread stopped for. */

@@ -57,8 +57,8 @@ struct event {
         struct {
             pid_t tid;
             bool thread;
-        } child;        /* CLONE, FORK, VFORK, VFORK_DONE */
-        pid_t old_tid;  /* EXEC */
+        } child;       /* CLONE, FORK, VFORK, VFORK_DONE */
+        pid_t old_tid; /* EXEC */
         struct {
             int status;
             int signo; /* not 0: ended by it */

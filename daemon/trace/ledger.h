@@ -9,8 +9,8 @@
  * tracer, so that the keeper can give it back when the tracer dies.
  *
  * A signal-delivery-stop that has been collected is such a thing. waitid(2) takes the signal out of
- * the kernel's hands (task->exit_code becomes 0, kernel/exit.c:wait_task_stopped()); when the tracer
- * then dies, the kernel lets the thread run on without the signal. Hence
+ * the kernel's hands (task->exit_code becomes 0, kernel/exit.c:wait_task_stopped()); when the
+ * tracer then dies, the kernel lets the thread run on without the signal. Hence
  *
  *  - the kernel writes each wait's result straight into the ledger (ledger_wait_area()), which
  *    leaves no moment between the kernel's taking and the ledger's knowing;

@@ -12,7 +12,7 @@
 
 int pidref_open(pid_t pid, struct pidref *ret)
 {
-    int fd = (int) syscall(SYS_pidfd_open, pid, 0);
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 
     if (fd < 0)
         return -errno;
@@ -44,7 +44,7 @@ static int pidfd_number(int fd, pid_t *ret)
     pid = strtol(line + strlen("\nPid:"), NULL, 10);
     if (pid <= 0)
         return -ESRCH;
-    *ret = (pid_t) pid;
+    *ret = (pid_t)pid;
     return 0;
 }
 

@@ -85,7 +85,7 @@ struct tracee *process_add_tracee(struct trace *t, struct process *p, pid_t tid,
     if (!tracee)
         return NULL;
     tracee->tid = tid;
-    tracee->state = (uint8_t) state;
+    tracee->state = (uint8_t)state;
     tracee->ledger_slot = -1;
     if (tidmap_insert(&t->tids, tracee) < 0) {
         free(tracee);

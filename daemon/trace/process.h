@@ -12,8 +12,8 @@ struct trace;
 
 TAILQ_HEAD(tracee_list, tracee);
 
-/* A process of which at least one thread is traced. It stays until its last traced thread is gone or
- * let go; without an attachment it only waits for that. */
+/* A process of which at least one thread is traced. It stays until its last traced thread is gone
+ * or let go; without an attachment it only waits for that. */
 struct process {
     struct pidref pidref;
     struct tracee_list tracees;

@@ -29,14 +29,14 @@ static ssize_t read_file(const char *path, char *text, size_t size)
             return -errno;
         if (k == 0)
             break;
-        n += (size_t) k;
+        n += (size_t)k;
     }
     text[n] = '\0';
-    return (ssize_t) n;
+    return (ssize_t)n;
 }
 
-/* The value behind "\nKey:\t". The Name line comes first and escapes its line feeds, so that no comm
- * can forge a key. */
+/* The value behind "\nKey:\t". The Name line comes first and escapes its line feeds, so that no
+ * comm can forge a key. */
 static const char *status_value(const char *text, const char *key)
 {
     const char *p = strstr(text, key);
@@ -46,10 +46,10 @@ static const char *status_value(const char *text, const char *key)
 
 static void parse_four(const char *p, uint32_t ret[static 4])
 {
-    char *end = (char *) p;
+    char *end = (char *)p;
 
     for (unsigned i = 0; i < 4; i++)
-        ret[i] = (uint32_t) strtoul(end, &end, 10);
+        ret[i] = (uint32_t)strtoul(end, &end, 10);
 }
 
 int proc_read_status(pid_t tid, struct proc_status *ret)
@@ -62,7 +62,7 @@ int proc_read_status(pid_t tid, struct proc_status *ret)
     snprintf(path, sizeof(path), "/proc/%d/status", tid);
     n = read_file(path, text, sizeof(text));
     if (n < 0)
-        return (int) n;
+        return (int)n;
 
     state = status_value(text, "\nState:\t");
     tgid = status_value(text, "\nTgid:\t");
@@ -75,9 +75,9 @@ int proc_read_status(pid_t tid, struct proc_status *ret)
         return -EPROTO;
 
     s.state = *state;
-    s.tgid = (pid_t) strtol(tgid, NULL, 10);
-    s.ppid = (pid_t) strtol(ppid, NULL, 10);
-    s.tracer = (pid_t) strtol(tracer, NULL, 10);
+    s.tgid = (pid_t)strtol(tgid, NULL, 10);
+    s.ppid = (pid_t)strtol(ppid, NULL, 10);
+    s.tracer = (pid_t)strtol(tracer, NULL, 10);
     parse_four(uids, s.uids);
     parse_four(gids, s.gids);
     s.permitted = strtoull(caps, NULL, 16);
@@ -95,12 +95,12 @@ int proc_read_stat(pid_t pid, pid_t tid, struct proc_stat *ret)
     snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
     n = read_file(path, text, sizeof(text));
     if (n < 0)
-        return (int) n;
+        return (int)n;
 
     p = strrchr(text, ')');
     if (!p || sscanf(p + 1, " %c %*d %*d %*d %*d %*d %u", &s.state, &s.flags) != 2)
         return -EPROTO;
-    while (n > 0 && isspace((unsigned char) text[n - 1]))
+    while (n > 0 && isspace((unsigned char)text[n - 1]))
         text[--n] = '\0';
     p = strrchr(text, ' ');
     if (!p)
@@ -118,13 +118,13 @@ int proc_read_comm(pid_t tid, char ret[static PROC_COMM_MAX])
     snprintf(path, sizeof(path), "/proc/%d/comm", tid);
     n = read_file(path, text, sizeof(text));
     if (n < 0)
-        return (int) n;
+        return (int)n;
     if (n > 0 && text[n - 1] == '\n')
         n--;
-    if (n >= (ssize_t) PROC_COMM_MAX) /* a kernel thread's name may be longer */
+    if (n >= (ssize_t)PROC_COMM_MAX) /* a kernel thread's name may be longer */
         n = PROC_COMM_MAX - 1;
     text[n] = '\0';
-    memcpy(ret, text, (size_t) n + 1);
+    memcpy(ret, text, (size_t)n + 1);
     return 0;
 }
 
@@ -156,13 +156,13 @@ int proc_for_each_thread(pid_t pid, int (*callback)(pid_t tid, void *userdata), 
 
     while ((n = syscall(SYS_getdents64, fd, buffer, BUFFER_SIZE)) > 0)
         for (ssize_t at = 0; at < n;) {
-            const struct dirent64 *entry = (const struct dirent64 *) (buffer + at);
+            const struct dirent64 *entry = (const struct dirent64 *)(buffer + at);
             int r;
 
             at += entry->d_reclen;
-            if (!isdigit((unsigned char) entry->d_name[0]))
+            if (!isdigit((unsigned char)entry->d_name[0]))
                 continue;
-            r = callback((pid_t) strtol(entry->d_name, NULL, 10), userdata);
+            r = callback((pid_t)strtol(entry->d_name, NULL, 10), userdata);
             if (r != 0)
                 return r;
         }

@@ -12,8 +12,8 @@ struct proc_status {
     char state; /* R S D T t Z X ... */
     pid_t tgid;
     pid_t ppid;
-    pid_t tracer;     /* 0: none */
-    uid_t uids[4];    /* real, effective, saved, file system */
+    pid_t tracer;  /* 0: none */
+    uid_t uids[4]; /* real, effective, saved, file system */
     gid_t gids[4];
     uint64_t permitted; /* capabilities */
 };
@@ -23,8 +23,8 @@ int proc_read_status(pid_t tid, struct proc_status *ret);
 
 struct proc_stat {
     char state;
-    unsigned flags;        /* PF_* */
-    long long exit_code;   /* of a live thread: the stop that nobody has collected yet, else 0 */
+    unsigned flags;      /* PF_* */
+    long long exit_code; /* of a live thread: the stop that nobody has collected yet, else 0 */
 };
 
 #define PROC_FLAG_KTHREAD 0x00200000u /* PF_KTHREAD, include/linux/sched.h */

@@ -7,7 +7,7 @@
 
 static int ops(enum __ptrace_request request, pid_t tid, uintptr_t address, uintptr_t data)
 {
-    return ptrace(request, tid, (void *) address, (void *) data) < 0 ? -errno : 0;
+    return ptrace(request, tid, (void *)address, (void *)data) < 0 ? -errno : 0;
 }
 
 int ptrace_ops_seize(pid_t tid, unsigned long options)
@@ -22,7 +22,7 @@ int ptrace_ops_interrupt(pid_t tid)
 
 int ptrace_ops_cont(pid_t tid, int signo)
 {
-    return ops(PTRACE_CONT, tid, 0, (uintptr_t) signo);
+    return ops(PTRACE_CONT, tid, 0, (uintptr_t)signo);
 }
 
 int ptrace_ops_listen(pid_t tid)
@@ -32,13 +32,13 @@ int ptrace_ops_listen(pid_t tid)
 
 int ptrace_ops_detach(pid_t tid, int signo)
 {
-    return ops(PTRACE_DETACH, tid, 0, (uintptr_t) signo);
+    return ops(PTRACE_DETACH, tid, 0, (uintptr_t)signo);
 }
 
 int ptrace_ops_get_event_message(pid_t tid, unsigned long *ret)
 {
     unsigned long message = 0;
-    int r = ops(PTRACE_GETEVENTMSG, tid, 0, (uintptr_t) &message);
+    int r = ops(PTRACE_GETEVENTMSG, tid, 0, (uintptr_t)&message);
 
     if (r >= 0)
         *ret = message;
@@ -48,7 +48,7 @@ int ptrace_ops_get_event_message(pid_t tid, unsigned long *ret)
 int ptrace_ops_get_siginfo(pid_t tid, siginfo_t *ret)
 {
     siginfo_t info;
-    int r = ops(PTRACE_GETSIGINFO, tid, 0, (uintptr_t) &info);
+    int r = ops(PTRACE_GETSIGINFO, tid, 0, (uintptr_t)&info);
 
     if (r >= 0)
         *ret = info;
@@ -57,5 +57,5 @@ int ptrace_ops_get_siginfo(pid_t tid, siginfo_t *ret)
 
 int ptrace_ops_set_siginfo(pid_t tid, const siginfo_t *info)
 {
-    return ops(PTRACE_SETSIGINFO, tid, 0, (uintptr_t) info);
+    return ops(PTRACE_SETSIGINFO, tid, 0, (uintptr_t)info);
 }

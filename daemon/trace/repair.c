@@ -96,7 +96,7 @@ int repair_plan(const struct ledger *l, struct repair **ret)
     int used = ledger_get_used(l);
     struct repair *r;
 
-    r = calloc(1, sizeof(*r) + ((size_t) used + 1) * sizeof(r->items[0]));
+    r = calloc(1, sizeof(*r) + ((size_t)used + 1) * sizeof(r->items[0]));
     if (!r)
         return -ENOMEM;
     for (int i = 0; i < used; i++)
@@ -133,9 +133,9 @@ static bool wait_for_own_signal(pid_t tid, int signo)
             info.si_pid == getpid())
             return true;
         if (stop.kind == STOP_GROUP)
-            (void) ptrace_ops_listen(tid);
+            (void)ptrace_ops_listen(tid);
         else
-            (void) ptrace_ops_cont(tid, stop.signo);
+            (void)ptrace_ops_cont(tid, stop.signo);
     }
     return false;
 }
@@ -150,7 +150,7 @@ static void let_go(pid_t tid)
         return;
     stop_decode(&wait, &stop);
     if (!stop_is_end(stop.kind))
-        (void) ptrace_ops_detach(tid, stop.kind == STOP_SIGNAL_DELIVERY ? stop.signo : 0);
+        (void)ptrace_ops_detach(tid, stop.kind == STOP_SIGNAL_DELIVERY ? stop.signo : 0);
 }
 
 static void send(const struct ledger_signal *s)
@@ -158,7 +158,7 @@ static void send(const struct ledger_signal *s)
     siginfo_t info = s->info;
 
     if (s->info.si_code >= 0 || syscall(SYS_rt_tgsigqueueinfo, s->pid, s->tid, s->signo, &info) < 0)
-        (void) syscall(SYS_tgkill, s->pid, s->tid, s->signo);
+        (void)syscall(SYS_tgkill, s->pid, s->tid, s->signo);
 }
 
 static void run_one(const struct item *item)
@@ -175,14 +175,14 @@ static void run_one(const struct item *item)
         let_go(s->tid);
         return;
     }
-    (void) syscall(SYS_tgkill, s->pid, s->tid, s->signo);
+    (void)syscall(SYS_tgkill, s->pid, s->tid, s->signo);
     if (!wait_for_own_signal(s->tid, s->signo)) {
         let_go(s->tid);
         return;
     }
     if (s->info.si_code != SI_USER || s->info.si_pid != 0)
-        (void) ptrace_ops_set_siginfo(s->tid, &s->info);
-    (void) ptrace_ops_detach(s->tid, s->signo);
+        (void)ptrace_ops_set_siginfo(s->tid, &s->info);
+    (void)ptrace_ops_detach(s->tid, s->signo);
 }
 
 void repair_run(struct repair *r)

@@ -10,9 +10,9 @@
 
 struct repair;
 
-/* While the tracer stands in its own PTRACE_EVENT_EXIT, before the kernel lets its tracees go: finds
- * out which signals would be swallowed. Reads the ledger and /proc, never blocks. *ret is NULL where
- * nothing is to be done. */
+/* While the tracer stands in its own PTRACE_EVENT_EXIT, before the kernel lets its tracees go:
+ * finds out which signals would be swallowed. Reads the ledger and /proc, never blocks. *ret is
+ * NULL where nothing is to be done. */
 int repair_plan(const struct ledger *l, struct repair **ret);
 
 /* After the tracer is dead: attaches to each thread for a moment and has the signal delivered with

@@ -13,15 +13,15 @@ static void signal_is_passed_on(struct trace *t, struct tracee *tracee)
     tracee->resume_signo = 0;
 }
 
-/* -ESRCH from the requests below means killed while it stood: then it is on its way to its end, which
- * a wait will report, and counts as running. */
+/* -ESRCH from the requests below means killed while it stood: then it is on its way to its end,
+ * which a wait will report, and counts as running. */
 static void resume(struct trace *t, struct tracee *tracee)
 {
     if (tracee->stop == STOP_GROUP && ptrace_ops_listen(tracee->tid) >= 0) {
         tracee_apply(tracee, TRACEE_LISTEN);
         return;
     }
-    (void) ptrace_ops_cont(tracee->tid, tracee->resume_signo);
+    (void)ptrace_ops_cont(tracee->tid, tracee->resume_signo);
     signal_is_passed_on(t, tracee);
     tracee_apply(tracee, TRACEE_CONT);
 }
@@ -54,7 +54,7 @@ void resume_settle(struct trace *t, struct tracee *tracee)
 
 void resume_release(struct trace *t, struct tracee *tracee)
 {
-    switch ((enum tracee_state) tracee->state) {
+    switch ((enum tracee_state)tracee->state) {
     case TRACEE_STOPPED:
         resume_settle(t, tracee);
         break;

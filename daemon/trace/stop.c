@@ -77,7 +77,7 @@ void stop_decode(const siginfo_t *wait, struct stop *ret)
 
 void stop_decode_exit_code(unsigned long code, struct stop *ret)
 {
-    int status = (int) code;
+    int status = (int)code;
     struct stop s = {.kind = STOP_EXITED};
 
     if (WIFSIGNALED(status)) {

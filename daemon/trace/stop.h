@@ -7,10 +7,10 @@
 /* What a wait reported, decoded without a further system call. Each kind says what the tracer owes
  * the thread when nobody holds it; see ptrace(2), "Stopped states". */
 enum stop_kind {
-    STOP_NONE,            /* nothing that a tracer is told of */
-    STOP_TRAP,            /* PTRACE_EVENT_STOP with SIGTRAP: an interrupt, a new thread's first stop,
-                             or a group-stop's end. CONT */
-    STOP_GROUP,           /* PTRACE_EVENT_STOP with a stopping signal: group-stop. LISTEN */
+    STOP_NONE,  /* nothing that a tracer is told of */
+    STOP_TRAP,  /* PTRACE_EVENT_STOP with SIGTRAP: an interrupt, a new thread's first stop,
+                   or a group-stop's end. CONT */
+    STOP_GROUP, /* PTRACE_EVENT_STOP with a stopping signal: group-stop. LISTEN */
     STOP_SIGNAL_DELIVERY, /* signal-delivery-stop. CONT with the signal */
     STOP_SYSCALL,         /* syscall-enter- or -exit-stop. CONT */
     STOP_CLONE,           /* PTRACE_EVENT_*: CONT */
@@ -34,7 +34,8 @@ struct stop {
 /* From what waitid(2) wrote. Pure. */
 void stop_decode(const siginfo_t *wait, struct stop *ret);
 
-/* From the exit code that PTRACE_EVENT_EXIT's message holds (a wait(2) status): EXITED or KILLED. */
+/* From the exit code that PTRACE_EVENT_EXIT's message holds (a wait(2) status): EXITED or KILLED.
+ */
 void stop_decode_exit_code(unsigned long code, struct stop *ret);
 
 /* Whether the thread is gone. */

@@ -9,7 +9,7 @@
 /* Thread ids are mostly consecutive; the multiplication spreads them. */
 static size_t home(const struct tidmap *m, pid_t tid)
 {
-    return ((uint32_t) tid * UINT32_C(2654435769) >> 7) & m->mask;
+    return ((uint32_t)tid * UINT32_C(2654435769) >> 7) & m->mask;
 }
 
 static void place(struct tidmap *m, struct tracee *t)

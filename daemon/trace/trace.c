@@ -64,7 +64,7 @@ static bool process_is_idle(const struct process *p)
     if (!TAILQ_EMPTY(&p->attachments))
         return false;
     TAILQ_FOREACH(tracee, &p->tracees, siblings)
-        if (tracee->state != TRACEE_EXITING)
+        if (tracee->state != TRACEE_EXITING || tracee->tid != p->pidref.pid)
             return false;
     return true;
 }

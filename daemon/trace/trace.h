@@ -52,8 +52,9 @@ int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *le
  * them go. Accepts NULL, returns NULL. */
 struct trace *trace_free(struct trace *t);
 
-/* Nothing is attached for any session and nothing is still to be let go. Threads past their exit stop
- * may remain; the kernel reports them to their parents when the tracer ends. */
+/* Nothing is attached for any session and nothing is still to be let go. Leaders past their exit stop
+ * may remain, whose end is reported only with that of their last thread: the kernel leaves them to
+ * their parents when the tracer ends. */
 bool trace_is_idle(const struct trace *t);
 
 /* One result of a wait. */

@@ -12,6 +12,7 @@
  *    further stop or its end.
  *  - An exec by another thread takes over the leader's id, whatever state the leader was in.
  *  - A NEW thread needs no interrupt: its first stop comes by itself. */
+/* clang-format off */
 static const int8_t transitions[TRACEE_STATE_MAX][TRACEE_INPUT_MAX] = {
     /*                   INTERRUPT        STOP            CONT            LISTEN            END */
     [TRACEE_NEW]       = {TRACEE_NEW,      TRACEE_STOPPED, NO,             NO,               TRACEE_GONE},
@@ -22,6 +23,7 @@ static const int8_t transitions[TRACEE_STATE_MAX][TRACEE_INPUT_MAX] = {
     [TRACEE_EXITING]   = {NO,              TRACEE_STOPPED, NO,             NO,               TRACEE_GONE},
     [TRACEE_GONE]      = {NO,              NO,             NO,             NO,               NO},
 };
+/* clang-format on */
 
 int tracee_next_state(enum tracee_state state, enum stop_kind stop, enum tracee_input input)
 {
@@ -37,7 +39,7 @@ void tracee_apply(struct tracee *t, enum tracee_input input)
     int next = tracee_next_state(t->state, t->stop, input);
 
     assert(next >= 0);
-    t->state = (uint8_t) next;
+    t->state = (uint8_t)next;
     if (next != TRACEE_STOPPED)
         t->stop = STOP_NONE;
 }
@@ -45,8 +47,8 @@ void tracee_apply(struct tracee *t, enum tracee_input input)
 const char *tracee_state_to_string(enum tracee_state state)
 {
     static const char *const names[TRACEE_STATE_MAX] = {
-        [TRACEE_NEW] = "running",        [TRACEE_RUNNING] = "running",
-        [TRACEE_STOPPING] = "stopping",  [TRACEE_STOPPED] = "stopped",
+        [TRACEE_NEW] = "running",          [TRACEE_RUNNING] = "running",
+        [TRACEE_STOPPING] = "stopping",    [TRACEE_STOPPED] = "stopped",
         [TRACEE_LISTENING] = "group-stop", [TRACEE_EXITING] = "exiting",
         [TRACEE_GONE] = "exited",
     };

@@ -13,7 +13,7 @@ struct process;
 
 /* What a traced thread is doing, as far as its tracer knows. */
 enum tracee_state {
-    TRACEE_NEW,       /* attached by the kernel at its creation; its first stop is still to come */
+    TRACEE_NEW, /* attached by the kernel at its creation; its first stop is still to come */
     TRACEE_RUNNING,
     TRACEE_STOPPING,  /* PTRACE_INTERRUPT was sent */
     TRACEE_STOPPED,   /* in a ptrace-stop that was collected */
@@ -35,13 +35,13 @@ enum tracee_input {
 /* One traced thread. */
 struct tracee {
     pid_t tid;
-    uint8_t state; /* enum tracee_state */
-    uint8_t stop;  /* enum stop_kind: the stop it stands in while STOPPED */
-    bool in_vfork;       /* waits for its child, and stops for nobody until then */
-    bool unwanted;       /* nobody's child: let go at its first stop */
-    uint8_t group_signo; /* job-control stopped by this signal; 0: not */
-    uint8_t resume_signo; /* delivered when it is resumed */
-    int ledger_slot;     /* of its collected signal; -1: none */
+    uint8_t state;           /* enum tracee_state */
+    uint8_t stop;            /* enum stop_kind: the stop it stands in while STOPPED */
+    bool in_vfork;           /* waits for its child, and stops for nobody until then */
+    bool unwanted;           /* nobody's child: let go at its first stop */
+    uint8_t group_signo;     /* job-control stopped by this signal; 0: not */
+    uint8_t resume_signo;    /* delivered when it is resumed */
+    int ledger_slot;         /* of its collected signal; -1: none */
     struct process *process; /* NULL: a stray, see strays in trace.h */
     struct engine *engines;
     TAILQ_ENTRY(tracee) siblings; /* process->tracees or trace->strays */

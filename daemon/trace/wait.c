@@ -14,7 +14,7 @@ static int wait_for(idtype_t type, id_t id, int flags, siginfo_t *ret)
 
 int wait_thread(pid_t tid, int flags, siginfo_t *ret)
 {
-    return wait_for(P_PID, (id_t) tid, flags, ret);
+    return wait_for(P_PID, (id_t)tid, flags, ret);
 }
 
 int wait_any(int flags, siginfo_t *ret)

@@ -13,8 +13,8 @@
  * knows the stop even when the tracer is killed before waitid() returns to it. It is therefore
  * written whatever comes out.
  *
- * All return 1 when something was reported, 0 when there is nothing (WNOHANG), -ECHILD when there is
- * nobody to wait for, -EINTR when a signal handler ran. flags: WNOHANG, WNOWAIT. */
+ * All return 1 when something was reported, 0 when there is nothing (WNOHANG), -ECHILD when there
+ * is nobody to wait for, -EINTR when a signal handler ran. flags: WNOHANG, WNOWAIT. */
 
 int wait_thread(pid_t tid, int flags, siginfo_t *ret);
 int wait_any(int flags, siginfo_t *ret);

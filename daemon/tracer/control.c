@@ -9,7 +9,8 @@
 #include "daemon/tracer/control.h"
 #include "daemon/tracer/tracer.h"
 
-/* Returns 1 with an order, 0 at the end, or a negative errno. *ret_fd is -1 without a descriptor. */
+/* Returns 1 with an order, 0 at the end, or a negative errno. *ret_fd is -1 without a descriptor.
+ */
 static int receive(int socket_fd, struct control_message *ret, int *ret_fd)
 {
     union {
@@ -53,14 +54,14 @@ static int on_control(sd_event_source *source, int fd, uint32_t revents, void *u
     if (r <= 0) {
         /* The keeper is gone, and with it the guardian: better to let go in order than to be
          * killed unguarded. */
-        (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
         tracer_release(t);
         return 0;
     }
     switch (message.order) {
     case CONTROL_ADOPT:
         if (passed >= 0)
-            (void) tracer_adopt(t, passed);
+            (void)tracer_adopt(t, passed);
         break;
     case CONTROL_RELEASE:
         tracer_release(t);

@@ -21,14 +21,15 @@ static _Noreturn void listen_for_ever(int poll_fd, pid_t parent)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(0);
-    /* Until it is traced the signal shall do nothing; a tracee's signal stops it, ignored or not. */
+    /* Until it is traced the signal shall do nothing; a tracee's signal stops it, ignored or not.
+     */
     signal(SIGUSR1, SIG_IGN);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 
     for (;;)
         if (poll(&p, 1, -1) > 0)
-            (void) syscall(SYS_tgkill, getpid(), getpid(), SIGUSR1);
+            (void)syscall(SYS_tgkill, getpid(), getpid(), SIGUSR1);
 }
 
 int doorbell_start(struct doorbell *b, int poll_fd)
@@ -42,12 +43,12 @@ int doorbell_start(struct doorbell *b, int poll_fd)
         return -errno;
     if (pid == 0)
         listen_for_ever(poll_fd, parent);
-    r = ptrace_ops_seize((pid_t) pid, PTRACE_O_EXITKILL);
+    r = ptrace_ops_seize((pid_t)pid, PTRACE_O_EXITKILL);
     if (r < 0) {
-        kill((pid_t) pid, SIGKILL);
+        kill((pid_t)pid, SIGKILL);
         return r;
     }
-    b->pid = (pid_t) pid;
+    b->pid = (pid_t)pid;
     return 0;
 }
 
@@ -69,6 +70,6 @@ void doorbell_stop(struct doorbell *b)
     if (b->pid == 0)
         return;
     kill(b->pid, SIGKILL);
-    (void) wait_thread(b->pid, 0, &info);
+    (void)wait_thread(b->pid, 0, &info);
     b->pid = 0;
 }

@@ -38,26 +38,29 @@ static int explain_tracer(sd_bus_error *error, pid_t pid, pid_t tracer)
 {
     _cleanup_free_string_ char *comm = comm_of(tracer);
 
-    return sd_bus_error_setf(error, PTRACED_ERROR_ALREADY_TRACED,
-                             "Process %d is traced by process %d (%s) already, and Linux allows one "
-                             "tracer; end that one first, or let it use ptraced too",
-                             pid, tracer, comm ? comm : "?");
+    return sd_bus_error_setf(
+        error, PTRACED_ERROR_ALREADY_TRACED,
+        "Process %d is traced by process %d (%s) already, and Linux allows one "
+        "tracer; end that one first, or let it use ptraced too",
+        pid, tracer, comm ? comm : "?");
 }
 
 static int explain_yama(sd_bus_error *error, pid_t pid, int scope)
 {
     if (scope == 3)
-        return sd_bus_error_setf(error, PTRACED_ERROR_NOT_SUPPORTED,
-                                 "Process %d cannot be traced: kernel.yama.ptrace_scope is 3, which "
-                                 "forbids tracing until the next boot",
-                                 pid);
-    return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
-                             "The kernel does not permit to trace process %d: "
-                             "kernel.yama.ptrace_scope is %d (%s); start the program under ptraced, "
-                             "or use the system service",
-                             pid, scope,
-                             scope == 1 ? "a program traces its own children alone"
-                                        : "only who has CAP_SYS_PTRACE traces");
+        return sd_bus_error_setf(
+            error, PTRACED_ERROR_NOT_SUPPORTED,
+            "Process %d cannot be traced: kernel.yama.ptrace_scope is 3, which "
+            "forbids tracing until the next boot",
+            pid);
+    return sd_bus_error_setf(
+        error, PTRACED_ERROR_NOT_PERMITTED,
+        "The kernel does not permit to trace process %d: "
+        "kernel.yama.ptrace_scope is %d (%s); start the program under ptraced, "
+        "or use the system service",
+        pid, scope,
+        scope == 1 ? "a program traces its own children alone"
+                   : "only who has CAP_SYS_PTRACE traces");
 }
 
 static int explain_permission(sd_bus_error *error, pid_t pid)
@@ -87,11 +90,12 @@ static int explain_permission(sd_bus_error *error, pid_t pid)
                                  pid, status.uids[0], getuid());
     if (geteuid() != 0 && scope > 0)
         return explain_yama(error, pid, scope);
-    return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
-                             "The kernel does not permit to trace process %d: it is privileged, not "
-                             "dumpable (see prctl(2), PR_SET_DUMPABLE), in another user namespace, "
-                             "or a security module forbids it; that needs CAP_SYS_PTRACE",
-                             pid);
+    return sd_bus_error_setf(
+        error, PTRACED_ERROR_NOT_PERMITTED,
+        "The kernel does not permit to trace process %d: it is privileged, not "
+        "dumpable (see prctl(2), PR_SET_DUMPABLE), in another user namespace, "
+        "or a security module forbids it; that needs CAP_SYS_PTRACE",
+        pid);
 }
 
 int explain_attach(sd_bus_error *error, int failure, pid_t pid, pid_t tid)
@@ -111,10 +115,11 @@ int explain_attach(sd_bus_error *error, int failure, pid_t pid, pid_t tid)
                                  "Process %d has more threads than the %u that one tracer takes",
                                  pid, TRACE_THREADS_MAX);
     case EBUSY:
-        return sd_bus_error_setf(error, PTRACED_ERROR_TIMED_OUT,
-                                 "Process %d starts threads faster than they could be attached; try "
-                                 "again",
-                                 pid);
+        return sd_bus_error_setf(
+            error, PTRACED_ERROR_TIMED_OUT,
+            "Process %d starts threads faster than they could be attached; try "
+            "again",
+            pid);
     default:
         return sd_bus_error_set_errnof(error, failure, "Could not attach to process %d: %s", pid,
                                        strerror(-failure));

@@ -106,9 +106,9 @@ static int method_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (t->releasing)
         r = -ESHUTDOWN;
     else
-        r = trace_attach(t->trace, s->core, &pidref, (pid_t) tid, &options, &failed);
+        r = trace_attach(t->trace, s->core, &pidref, (pid_t)tid, &options, &failed);
     if (r < 0)
-        r = explain_attach(error, r, pidref.pid, (pid_t) tid);
+        r = explain_attach(error, r, pidref.pid, (pid_t)tid);
     pidref_done(&pidref);
     if (r < 0) {
         t->check_idle = true;
@@ -127,8 +127,8 @@ static int method_detach(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (r < 0)
         return r;
     while (!TAILQ_EMPTY(&s->core->attachments))
-        (void) trace_detach(t->trace, s->core,
-                            TAILQ_FIRST(&s->core->attachments)->process->pidref.pid, 0);
+        (void)trace_detach(t->trace, s->core,
+                           TAILQ_FIRST(&s->core->attachments)->process->pidref.pid, 0);
     return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -162,7 +162,7 @@ static int for_each_process(struct tracer_session *s,
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++)
-        (void) act(s->tracer->trace, s->core, pids[i], 0); /* -EUNATCH: it ended meanwhile */
+        (void)act(s->tracer->trace, s->core, pids[i], 0); /* -EUNATCH: it ended meanwhile */
     return 0;
 }
 
@@ -226,7 +226,8 @@ static int reply_events(sd_bus_message *m, sd_bus_message **ret)
 {
     int r = sd_bus_message_new_method_return(m, ret);
 
-    return r < 0 ? r : sd_bus_message_open_container(*ret, SD_BUS_TYPE_ARRAY, PTRACED_EVENT_SIGNATURE);
+    return r < 0 ? r
+                 : sd_bus_message_open_container(*ret, SD_BUS_TYPE_ARRAY, PTRACED_EVENT_SIGNATURE);
 }
 
 static int send_reply(sd_bus_message *reply)
@@ -263,9 +264,9 @@ static int method_take_event(sd_bus_message *m, void *userdata, sd_bus_error *er
         r = sd_bus_message_read(m, "uu", &pid, &tid);
     if (r < 0)
         return r;
-    e = event_queue_find(&s->core->queue, (pid_t) pid, (pid_t) tid);
+    e = event_queue_find(&s->core->queue, (pid_t)pid, (pid_t)tid);
     if (!e) {
-        r = check_thread(t, s, (pid_t) pid, (pid_t) tid, error);
+        r = check_thread(t, s, (pid_t)pid, (pid_t)tid, error);
         if (r < 0)
             return r;
     }
@@ -327,7 +328,7 @@ static int append_session(sd_bus_message *reply, const struct tracer_session *s)
     r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "susssba(uu)");
     if (r < 0)
         return r;
-    r = sd_bus_message_append(reply, "susssb", s->id, (uint32_t) s->uid, s->name, s->owner,
+    r = sd_bus_message_append(reply, "susssb", s->id, (uint32_t)s->uid, s->name, s->owner,
                               s->lifetime, s->queue);
     if (r < 0)
         return r;
@@ -335,8 +336,8 @@ static int append_session(sd_bus_message *reply, const struct tracer_session *s)
     if (r < 0)
         return r;
     TAILQ_FOREACH(a, &s->core->attachments, by_session) {
-        r = sd_bus_message_append(reply, "(uu)", (uint32_t) a->process->pidref.pid,
-                                  (uint32_t) a->n_engines);
+        r = sd_bus_message_append(reply, "(uu)", (uint32_t)a->process->pidref.pid,
+                                  (uint32_t)a->n_engines);
         if (r < 0)
             return r;
     }
@@ -367,14 +368,13 @@ static int method_describe(sd_bus_message *m, void *userdata, sd_bus_error *erro
 
 const sd_bus_vtable internal_vtable[] = {
     SD_BUS_VTABLE_START(0),
-    SD_BUS_METHOD_WITH_ARGS("OpenSession",
-                            SD_BUS_ARGS("s", id, "u", uid, "s", name, "s", owner, "s", lifetime,
-                                        "b", queue),
-                            SD_BUS_NO_RESULT, method_open_session, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS(
+        "OpenSession",
+        SD_BUS_ARGS("s", id, "u", uid, "s", name, "s", owner, "s", lifetime, "b", queue),
+        SD_BUS_NO_RESULT, method_open_session, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("CloseSession", SD_BUS_ARGS("s", id), SD_BUS_NO_RESULT,
                             method_close_session, SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD_WITH_ARGS("Attach",
-                            SD_BUS_ARGS("s", id, "h", pidfd, "u", tid, "a{sv}", options),
+    SD_BUS_METHOD_WITH_ARGS("Attach", SD_BUS_ARGS("s", id, "h", pidfd, "u", tid, "a{sv}", options),
                             SD_BUS_RESULT("b", added), method_attach, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Detach", SD_BUS_ARGS("s", id), SD_BUS_NO_RESULT, method_detach,
                             SD_BUS_VTABLE_UNPRIVILEGED),
@@ -384,17 +384,16 @@ const sd_bus_vtable internal_vtable[] = {
                             method_continue, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("SetStream", SD_BUS_ARGS("s", id, "b", on), SD_BUS_NO_RESULT,
                             method_set_stream, SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD_WITH_ARGS("Credit", SD_BUS_ARGS("s", id, "u", n), SD_BUS_NO_RESULT,
-                            method_credit, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Credit", SD_BUS_ARGS("s", id, "u", n), SD_BUS_NO_RESULT, method_credit,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("TakeEvent", SD_BUS_ARGS("s", id, "u", pid, "u", tid),
                             SD_BUS_RESULT("a" PTRACED_EVENT_SIGNATURE, events), method_take_event,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("ListStopped", SD_BUS_ARGS("s", id),
-                            SD_BUS_RESULT("a" PTRACED_EVENT_SIGNATURE, events),
-                            method_list_stopped, SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS,
-                            SD_BUS_RESULT("a(susssba(uu))", sessions), method_describe,
+                            SD_BUS_RESULT("a" PTRACED_EVENT_SIGNATURE, events), method_list_stopped,
                             SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(susssba(uu))", sessions),
+                            method_describe, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("Events", SD_BUS_ARGS("s", id, "a" PTRACED_EVENT_SIGNATURE, events), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Ready", SD_BUS_ARGS("s", id), 0),
     SD_BUS_SIGNAL_WITH_ARGS("ProcessAdded", SD_BUS_ARGS("s", id, "u", pid), 0),

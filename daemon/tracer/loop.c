@@ -7,8 +7,8 @@
 #include "daemon/tracer/stream.h"
 #include "daemon/tracer/tracer.h"
 
-/* The loop blocks in waitid(2), for tracees and doorbell alike (doorbell.h). sd-event is used in its
- * external form: whenever the loop blocks, the event loop has been prepared ("armed"), and its
+/* The loop blocks in waitid(2), for tracees and doorbell alike (doorbell.h). sd-event is used in
+ * its external form: whenever the loop blocks, the event loop has been prepared ("armed"), and its
  * descriptor is what the doorbell polls. */
 
 /* Requests served before the tracees have their turn again. */

@@ -26,7 +26,7 @@ static int run(void)
         return 2;
     }
     /* Where Yama restricts tracing, the guardian has to be named. */
-    (void) prctl(PR_SET_PTRACER, (unsigned long) getppid(), 0, 0, 0);
+    (void)prctl(PR_SET_PTRACER, (unsigned long)getppid(), 0, 0, 0);
     ptraced_errors_register();
 
     r = tracer_new(TRACER_CONTROL_FD, TRACER_LEDGER_FD, &t);

@@ -18,10 +18,11 @@ static int find_process(struct tracer *t, const struct ptraced_path *path,
     struct attachment *a = s ? session_find(s->core, path->pid) : NULL;
 
     if (!a)
-        return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
-                                 "Session %s does not trace process %d: it has ended, was detached, "
-                                 "or was never attached",
-                                 path->session, path->pid);
+        return sd_bus_error_setf(
+            error, PTRACED_ERROR_NOT_ATTACHED,
+            "Session %s does not trace process %d: it has ended, was detached, "
+            "or was never attached",
+            path->session, path->pid);
     *ret = (struct process_object){.tracer = t, .session = s, .attachment = a};
     return 0;
 }

@@ -112,12 +112,9 @@ static int read_stops(sd_bus_message *m, const char *key, struct attach_options 
 }
 
 static const struct option attach_options[] = {
-    {PTRACED_OPTION_THREADS, "s", read_threads},
-    {PTRACED_OPTION_CHILDREN, "s", read_children},
-    {PTRACED_OPTION_STOP, "b", read_stop},
-    {PTRACED_OPTION_EVENTS, "as", read_events},
-    {PTRACED_OPTION_STOPS, "as", read_stops},
-    {NULL},
+    {PTRACED_OPTION_THREADS, "s", read_threads}, {PTRACED_OPTION_CHILDREN, "s", read_children},
+    {PTRACED_OPTION_STOP, "b", read_stop},       {PTRACED_OPTION_EVENTS, "as", read_events},
+    {PTRACED_OPTION_STOPS, "as", read_stops},    {NULL},
 };
 
 static const struct option filter_options[] = {

@@ -100,7 +100,7 @@ static int append_thread(sd_bus_message *reply, const struct process_object *o,
 {
     char path[PTRACED_PATH_MAX];
 
-    return sd_bus_message_append(reply, "(uos)", (uint32_t) tracee->tid,
+    return sd_bus_message_append(reply, "(uos)", (uint32_t)tracee->tid,
                                  ptraced_path_thread(path, o->session->id, pid_of(o), tracee->tid),
                                  tracee_state_to_string(tracee->state));
 }
@@ -152,7 +152,7 @@ static int property_pid(sd_bus *bus, const char *path, const char *interface, co
     struct process_object o;
     int r = objects_find_process(userdata, path, &o, error);
 
-    return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t) pid_of(&o));
+    return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t)pid_of(&o));
 }
 
 static int property_executable(sd_bus *bus, const char *path, const char *interface,
@@ -169,7 +169,7 @@ static int property_executable(sd_bus *bus, const char *path, const char *interf
         return r;
     snprintf(link, sizeof(link), "/proc/%d/exe", pid_of(&o));
     n = readlink(link, target, sizeof(target));
-    escaped = ptraced_escape(target, n < 0 ? 0 : (size_t) n);
+    escaped = ptraced_escape(target, n < 0 ? 0 : (size_t)n);
     if (!escaped)
         return -ENOMEM;
     return sd_bus_message_append(reply, "s", escaped);
@@ -185,7 +185,7 @@ static int property_uid(sd_bus *bus, const char *path, const char *interface, co
     if (r < 0)
         return r;
     r = proc_read_status(pid_of(&o), &status);
-    return sd_bus_message_append(reply, "u", r < 0 ? UINT32_MAX : (uint32_t) status.uids[0]);
+    return sd_bus_message_append(reply, "u", r < 0 ? UINT32_MAX : (uint32_t)status.uids[0]);
 }
 
 static int property_n_threads(sd_bus *bus, const char *path, const char *interface,
@@ -195,7 +195,7 @@ static int property_n_threads(sd_bus *bus, const char *path, const char *interfa
     struct process_object o;
     int r = objects_find_process(userdata, path, &o, error);
 
-    return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t) o.attachment->n_engines);
+    return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t)o.attachment->n_engines);
 }
 
 static int property_backend(sd_bus *bus, const char *path, const char *interface,

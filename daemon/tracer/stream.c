@@ -15,7 +15,8 @@ static const char *const kind_names[] = {
     PTRACED_EVENT_KINDS(KIND)
 #undef KIND
 };
-_Static_assert(ELEMENTSOF(kind_names) == EVENT_KIND_MAX, "the core and the contract know the same kinds");
+_Static_assert(ELEMENTSOF(kind_names) == EVENT_KIND_MAX,
+               "the core and the contract know the same kinds");
 
 static const char *const lost_names[LOST_REASON_MAX] = {
     [LOST_DETACHED] = "detached",
@@ -44,7 +45,7 @@ static void add_signal(struct ptraced_event_record *r, const struct event *e)
     ptraced_event_add_i(r, "code", e->signal.code);
     if (!e->signal.sent)
         return;
-    ptraced_event_add_u(r, "sender-pid", (uint32_t) e->signal.sender_pid);
+    ptraced_event_add_u(r, "sender-pid", (uint32_t)e->signal.sender_pid);
     ptraced_event_add_u(r, "sender-uid", e->signal.sender_uid);
 }
 
@@ -60,14 +61,14 @@ static int add_details(struct ptraced_event_record *r, const struct event *e)
     case EVENT_CLONE:
     case EVENT_FORK:
     case EVENT_VFORK:
-        ptraced_event_add_u(r, "child", (uint32_t) e->child.tid);
+        ptraced_event_add_u(r, "child", (uint32_t)e->child.tid);
         ptraced_event_add_b(r, "thread", e->child.thread);
         break;
     case EVENT_VFORK_DONE:
-        ptraced_event_add_u(r, "child", (uint32_t) e->child.tid);
+        ptraced_event_add_u(r, "child", (uint32_t)e->child.tid);
         break;
     case EVENT_EXEC:
-        ptraced_event_add_u(r, "old-tid", (uint32_t) e->old_tid);
+        ptraced_event_add_u(r, "old-tid", (uint32_t)e->old_tid);
         break;
     case EVENT_EXIT:
     case EVENT_EXITED:
@@ -113,8 +114,8 @@ void stream_process_signal(struct tracer *t, const struct tracer_session *s, con
                            pid_t pid)
 {
     if (t->bus)
-        (void) sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, member,
-                                  "su", s->id, (uint32_t) pid);
+        (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, member,
+                                 "su", s->id, (uint32_t)pid);
 }
 
 /* One message with what credit and size allow. Returns how many events it carried. */
@@ -136,7 +137,7 @@ static int send_events(struct tracer *t, struct tracer_session *s)
     r = sd_bus_message_open_container(m, SD_BUS_TYPE_ARRAY, PTRACED_EVENT_SIGNATURE);
     if (r < 0)
         return r;
-    while (s->credit > 0 && n < (int) EVENTS_PER_MESSAGE && (e = event_queue_next_unsent(q))) {
+    while (s->credit > 0 && n < (int)EVENTS_PER_MESSAGE && (e = event_queue_next_unsent(q))) {
         r = stream_append(m, s, e);
         if (r < 0)
             return r;
@@ -159,13 +160,13 @@ static void flush_session(struct tracer *t, struct tracer_session *s)
         ;
     if (s->wants_ready && event_queue_find(q, 0, 0)) {
         s->wants_ready = false;
-        (void) sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Ready",
-                                  "s", s->id);
+        (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Ready",
+                                 "s", s->id);
     }
     if (q->lost != s->lost_told) {
         s->lost_told = q->lost;
-        (void) sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Lost",
-                                  "st", s->id, q->lost);
+        (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Lost",
+                                 "st", s->id, q->lost);
     }
 }
 
@@ -181,7 +182,7 @@ void stream_flush(struct tracer *t)
         flush_session(t, s);
     if (!t->idle_told && tracer_is_idle(t)) {
         t->idle_told = true;
-        (void) sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Idle",
-                                  NULL);
+        (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Idle",
+                                 NULL);
     }
 }

@@ -10,8 +10,8 @@
 struct tracer;
 struct tracer_session;
 
-/* What goes to the broker without being asked for. A failure to send means that the broker has gone,
- * which its socket tells; so nothing is returned. */
+/* What goes to the broker without being asked for. A failure to send means that the broker has
+ * gone, which its socket tells; so nothing is returned. */
 
 /* Events of every session that may stream, Ready, Lost, Idle. */
 void stream_flush(struct tracer *t);

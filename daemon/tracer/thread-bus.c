@@ -72,7 +72,7 @@ static int property_tid(sd_bus *bus, const char *path, const char *interface, co
     struct tracee *tracee;
     int r = objects_find_thread(userdata, path, &o, &tracee, error);
 
-    return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t) tracee->tid);
+    return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t)tracee->tid);
 }
 
 static int property_name(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -86,13 +86,14 @@ static int property_name(sd_bus *bus, const char *path, const char *interface, c
 
     if (r < 0)
         return r;
-    (void) proc_read_comm(tracee->tid, comm);
+    (void)proc_read_comm(tracee->tid, comm);
     escaped = ptraced_escape(comm, strlen(comm));
     return escaped ? sd_bus_message_append(reply, "s", escaped) : -ENOMEM;
 }
 
-static int property_state(sd_bus *bus, const char *path, const char *interface, const char *property,
-                          sd_bus_message *reply, void *userdata, sd_bus_error *error)
+static int property_state(sd_bus *bus, const char *path, const char *interface,
+                          const char *property, sd_bus_message *reply, void *userdata,
+                          sd_bus_error *error)
 {
     struct process_object o;
     struct tracee *tracee;
@@ -121,8 +122,8 @@ const sd_bus_vtable thread_vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD_WITH_ARGS("Detach", SD_BUS_NO_ARGS, SD_BUS_RESULT("b", done), method_detach,
                             SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD_WITH_ARGS("Interrupt", SD_BUS_NO_ARGS, SD_BUS_RESULT("b", sent),
-                            method_interrupt, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Interrupt", SD_BUS_NO_ARGS, SD_BUS_RESULT("b", sent), method_interrupt,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Continue", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("b", done),
                             method_continue, SD_BUS_VTABLE_UNPRIVILEGED),
     /* For introspection: a call never gets here. */

@@ -44,7 +44,8 @@ static const struct trace_hooks hooks = {
     .process_removed = on_process_removed,
 };
 
-static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info,
+                        void *userdata)
 {
     tracer_release(userdata);
     return 0;

@@ -130,6 +130,32 @@ static pid_t pid_of_pidfd(int pidfd)
     return pid;
 }
 
+static void read_comm(const char *path, char *comm, size_t size)
+{
+    FILE *f = fopen(path, "re");
+
+    *comm = '\0';
+    if (f && !fgets(comm, (int)size, f))
+        *comm = '\0';
+    if (f)
+        fclose(f);
+}
+
+/* Until the process has another name than this one, or is gone. Two seconds at most. */
+static void wait_for_exec(pid_t pid)
+{
+    char path[64], own[64], comm[64];
+
+    read_comm("/proc/self/comm", own, sizeof(own));
+    snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+    for (unsigned i = 0; i < 2000; i++) {
+        read_comm(path, comm, sizeof(comm));
+        if (strcmp(comm, own) != 0)
+            return;
+        nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+    }
+}
+
 static int reply_path(sd_bus_message *m)
 {
     char path[PTRACED_PATH_MAX];
@@ -151,6 +177,11 @@ static int on_attach_fd(struct fake *f, sd_bus_message *m)
     if (f->spawn == FAKE_SPAWN_VANISH)
         return -ECONNRESET;
     CHECK(sd_bus_reply_method_return(m, "o", ptraced_path_process(path, ID, f->pid)) >= 0);
+    if (f->spawn == FAKE_SPAWN_EXEC || f->spawn == FAKE_SPAWN_LOST) {
+        /* The answer is what the exec waits for. */
+        CHECK(sd_bus_flush(f->bus) >= 0);
+        wait_for_exec(f->pid);
+    }
     if (f->spawn == FAKE_SPAWN_EXEC)
         send_event(f, m, "exec", true);
     else if (f->spawn == FAKE_SPAWN_EARLY)
@@ -206,12 +237,12 @@ static int on_session(struct fake *f, sd_bus_message *m, const char *member)
         return sd_bus_reply_method_return(m, "a(ttousba{sv})", 1, 5ULL, 6ULL,
                                           PTRACED_SESSION_PREFIX "/" ID "/process/7", 8, "stop", 1,
                                           0);
-    CHECK(sd_bus_reply_method_return(m, "") >= 0);
     if (strcmp(member, "Subscribe") == 0)
         f->subscriptions++;
     else if (strcmp(member, "Unsubscribe") == 0)
         f->unsubscriptions++;
-    else if (strcmp(member, "Close") == 0)
+    CHECK(sd_bus_reply_method_return(m, "") >= 0);
+    if (strcmp(member, "Close") == 0)
         CHECK(sd_bus_emit_signal(f->bus, PTRACED_ROOT_PATH, PTRACED_MANAGER_INTERFACE,
                                  "SessionRemoved", "so", ID, PTRACED_SESSION_PREFIX "/" ID) >= 0);
     return 1;
@@ -298,8 +329,11 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
     default:
         r = on_manager(f, m, member);
     }
-    if (r < 0)
+    if (r < 0) {
+        /* A child that the client is starting has a copy of the descriptor. */
+        shutdown(sd_bus_get_fd(f->bus), SHUT_RDWR);
         sd_bus_close(f->bus);
+    }
     return 1;
 }
 

@@ -64,7 +64,7 @@ static void every_thread_stops_and_runs_on(void **state)
 
 static volatile sig_atomic_t caught;
 
-static void catch(int signo)
+static void catch (int signo)
 {
     caught++;
 }
@@ -184,7 +184,7 @@ static void *exits_when_the_leader_is_a_zombie(void *ready)
 {
     pthread_join(leader, NULL);
     usleep(10000);
-    child_is_ready(*(int *) ready);
+    child_is_ready(*(int *)ready);
     usleep(50000);
     _exit(42);
 }

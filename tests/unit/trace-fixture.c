@@ -170,7 +170,7 @@ void fixture_kill(struct fixture *f, pid_t pid)
     kill(pid, SIGKILL);
     if (process_find(f->trace, pid))
         fixture_serve(f, 20);
-    (void) waitpid(pid, &status, 0);
+    (void)waitpid(pid, &status, 0);
 }
 
 char proc_state(pid_t tid)

@@ -12,8 +12,8 @@
 
 #include "daemon/trace/trace.h"
 
-/* The core on its own: a loop over waitid() in the test, children of the test as tracees. No bus, no
- * root. A traced child of the tracer itself is reported once, to the tracer, which thereby reaps
+/* The core on its own: a loop over waitid() in the test, children of the test as tracees. No bus,
+ * no root. A traced child of the tracer itself is reported once, to the tracer, which thereby reaps
  * it. */
 struct fixture {
     struct trace *trace;
@@ -25,8 +25,8 @@ struct fixture {
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 
-/* Starts a child that runs `main` and then _exits with its result. With a pipe it can say that it is
- * ready; fixture_start() waits for that. */
+/* Starts a child that runs `main` and then _exits with its result. With a pipe it can say that it
+ * is ready; fixture_start() waits for that. */
 pid_t fixture_start(int (*child)(int ready_fd));
 void child_is_ready(int ready_fd);
 
@@ -47,7 +47,7 @@ const struct event *fixture_find(struct fixture *f, struct session *s, enum even
 int fixture_attach(struct fixture *f, struct session *s, pid_t pid, uint32_t stops);
 
 char proc_state(pid_t tid);
-/* Waits, a second at the most, until /proc shows that state: a thread that was let go takes a moment
- * to get there. */
+/* Waits, a second at the most, until /proc shows that state: a thread that was let go takes a
+ * moment to get there. */
 bool becomes(pid_t tid, char state);
 pid_t proc_tracer(pid_t tid);

@@ -47,11 +47,12 @@ enum ptraced_transport {
     PTRACED_TRANSPORT_EMBEDDED, /**< a broker and keeper of the connection's own */
     PTRACED_TRANSPORT_REMOTE,   /**< the system bus of another host, through ssh */
     PTRACED_TRANSPORT_MACHINE,  /**< the system bus of a local container */
+    PTRACED_TRANSPORT_DIRECT,   /**< a socket to the service, nothing between */
 };
 
 /** Connects to the service on the system bus; the bus starts it when it isn't running.
- *  -ENOENT or another errno of connect(2) where there is no bus. The service itself is first
- *  asked by the first call, and by ptraced_ping(). */
+ *  -ENOENT or another errno of connect(2) where there is no bus. It does not wait for anybody: the
+ *  service itself is first asked by the first call, and by ptraced_ping(). */
 int ptraced_open_system(ptraced **ret);
 
 /** The same on the caller's session bus. */
@@ -59,8 +60,11 @@ int ptraced_open_user(ptraced **ret);
 
 /** Starts a broker and a keeper of this connection's own, with the caller's privileges and the
  *  kernel's own rules as policy. They are no children of the caller: it will see no SIGCHLD of
- *  theirs and need not wait for them. They end, and let every tracee run on, when the connection
- *  is closed or the caller dies. -ENOENT where the programs are not found. */
+ *  theirs and need not wait for them, whatever it does about SIGCHLD. No key on the caller's
+ *  terminal reaches them; what they have to say goes to its standard error. They end, and let every
+ *  tracee run on, when the connection is closed or the caller dies. -ENOENT where the programs are
+ *  not found: beside the library in a build tree, else where they were configured to be installed
+ *  (no variable of the environment is looked at). */
 int ptraced_open_embedded(ptraced **ret);
 
 /** The system bus of another host, through ssh, as sd_bus_open_system_remote(3) does it. */
@@ -69,8 +73,12 @@ int ptraced_open_remote(ptraced **ret, const char *host);
 /** The system bus of a local container, as sd_bus_open_system_machine(3) does it. */
 int ptraced_open_machine(ptraced **ret, const char *machine);
 
-/** Opens what is named by a D-Bus address, as the system service. */
+/** The bus at a D-Bus address, taken for the system bus. */
 int ptraced_open_address(ptraced **ret, const char *address);
+
+/** The service itself at the other end of a connected stream socket. The descriptor stays the
+ *  caller's. */
+int ptraced_open_fd(ptraced **ret, int fd);
 
 ptraced *ptraced_ref(ptraced *p);
 
@@ -79,8 +87,8 @@ ptraced *ptraced_ref(ptraced *p);
 ptraced *ptraced_unref(ptraced *p);
 void ptraced_unrefp(ptraced **p);
 
-/** Asks the service whether it is there. 0, or e.g. -EHOSTUNREACH where nothing answers to the
- *  name. */
+/** Asks the service whether it is there, which starts it where the bus knows how. 0, or e.g.
+ *  -EHOSTUNREACH where nothing answers to the name. */
 int ptraced_ping(ptraced *p);
 
 enum ptraced_transport ptraced_get_transport(ptraced *p);
@@ -89,7 +97,8 @@ enum ptraced_transport ptraced_get_transport(ptraced *p);
 int ptraced_get_version(ptraced *p, const char **ret);
 
 /** The last failure: D-Bus error name and a sentence, both owned by the connection and valid until
- *  the next call on it. Either may be NULL. Each ret may be NULL. */
+ *  the next call on it. Either may be NULL: the name where the failure is not the service's. Each
+ *  ret may be NULL. */
 void ptraced_get_error(ptraced *p, const char **ret_name, const char **ret_message);
 
 /* ---- Somebody else's event loop ------------------------------------------------------------ */
@@ -105,7 +114,9 @@ int ptraced_get_events(ptraced *p);
 int ptraced_get_timeout(ptraced *p, uint64_t *ret_usec);
 
 /** Handles what has arrived, without blocking. 1: something was done, call again; 0: nothing is
- *  left. Events then wait in ptraced_session_get_event(.., 0, ..). */
+ *  left. Events then wait in ptraced_session_get_event(.., 0, ..). While a session has 4,096 of
+ * them that nobody took, nothing more is read; only a call that waits for an answer, or for an
+ * event of another session, goes on reading. -ECONNRESET: the connection has ended. */
 int ptraced_process(ptraced *p);
 
 /* ---- Sessions ------------------------------------------------------------------------------- */
@@ -120,13 +131,15 @@ enum ptraced_session_flags {
  *  @param name shown in lists; NULL for the program's own name. */
 int ptraced_session_new(ptraced *p, const char *name, unsigned flags, ptraced_session **ret);
 
-/** Takes up a session that exists, by its id ("s1"); `subscribe` asks for its events. */
+/** Takes up a session that exists, by its id ("s1"); `subscribe` asks for its events. A session
+ * that the connection has an object of is that same object, with one reference more. */
 int ptraced_session_get(ptraced *p, const char *id, bool subscribe, ptraced_session **ret);
 
 ptraced_session *ptraced_session_ref(ptraced_session *s);
 
-/** Drops a reference. A session outlives its object: it ends with ptraced_session_close(), and
- *  one of client lifetime with its connection. */
+/** Drops a reference; the last one also drops the events that nobody took, and the subscription. A
+ *  session outlives its object: it ends with ptraced_session_close(), and one of client lifetime
+ *  with its connection. */
 ptraced_session *ptraced_session_unref(ptraced_session *s);
 void ptraced_session_unrefp(ptraced_session **s);
 
@@ -136,7 +149,7 @@ ptraced *ptraced_session_get_connection(ptraced_session *s);
 /** Ends the session: all its tracees run on. A second close fails with -ENXIO. */
 int ptraced_session_close(ptraced_session *s);
 
-/** Events that found no room in the session's queue, or that a newer daemon dropped, so far. */
+/** Events so far that found no room in the session's queue, or that this library could not keep. */
 int ptraced_session_get_lost_events(ptraced_session *s, uint64_t *ret);
 
 /** One line of a list. Strings are owned by the list. */
@@ -173,7 +186,8 @@ enum ptraced_follow {
 /** What to attach how. All zero is the default: every thread and every thread to come, no
  *  children, every kind of event reported, nothing stopped. */
 struct ptraced_attach_options {
-    size_t size; /**< sizeof(struct ptraced_attach_options); lets the structure grow */
+    size_t size; /**< sizeof(struct ptraced_attach_options), always; lets the structure grow.
+                      -EINVAL: smaller; -E2BIG: asks for what this library does not know */
     enum ptraced_follow threads;
     enum ptraced_follow children;
     bool stop;          /**< stop it at once */
@@ -186,15 +200,15 @@ struct ptraced_attach_options {
  *  (and, with `stop`, stopped). -EBUSY (AlreadyTraced) names the tracer in the error message. */
 int ptraced_attach(ptraced_session *s, pid_t pid, const struct ptraced_attach_options *o);
 
-/** The same, free of pid reuse. The caller keeps its pidfd. */
+/** The same, free of pid reuse. The caller keeps its pidfd. -EOPNOTSUPP on another host. */
 int ptraced_attach_pidfd(ptraced_session *s, int pidfd, const struct ptraced_attach_options *o);
 
 /** Attaches to one thread. 1 where it is new, 0 where the session had it already. */
 int ptraced_attach_thread(ptraced_session *s, pid_t tid, const struct ptraced_attach_options *o);
 
-/** Chooses anew which kinds of a process are reported and which stop (as in the attach options). */
-int ptraced_set_event_filter(ptraced_session *s, pid_t pid, const char **kinds,
-                             const char **stops);
+/** Chooses anew which kinds of a process are reported and which stop, both as in the attach
+ * options: NULL is every kind that this library knows, and none. */
+int ptraced_set_event_filter(ptraced_session *s, pid_t pid, const char **kinds, const char **stops);
 
 /* ---- Control -------------------------------------------------------------------------------- */
 
@@ -236,8 +250,12 @@ enum ptraced_event_kind {
 };
 
 /** The session's next event. @param timeout_usec 0: does not block; UINT64_MAX: waits as long as
- *  it takes; else relative, in usec. -EAGAIN: none within that time. -ENXIO: the session has
- *  ended and none is left. *ret is the caller's, to be ptraced_event_unref()ed. */
+ *  it takes; else relative, in usec. *ret is the caller's, to be ptraced_event_unref()ed; it
+ * belongs to no connection. -EAGAIN: none within that time. -EINTR: a signal handler has run. Once
+ * no event is left: -ENXIO: the session has ended; -ECONNRESET: the connection has.
+ *
+ *  A service that is restarted keeps its sessions; events go on then. Where it does not come back
+ *  within ten seconds, the session counts as ended. */
 int ptraced_session_get_event(ptraced_session *s, uint64_t timeout_usec, ptraced_event **ret);
 
 /** The events of the threads that this session holds now. *ret is an array of the return value's
@@ -257,7 +275,8 @@ const char *ptraced_event_get_kind_name(const ptraced_event *e);
 bool ptraced_event_get_stopped(const ptraced_event *e);
 
 /** A number or truth value of the details, by its key ("child", "signal", "status", ...).
- *  -ENODATA where the event has none of that name or it is a string. */
+ *  -ENODATA where the event has none of that name or it is a string. One of type `t` is given bit
+ *  for bit: cast it back. */
 int ptraced_event_get_detail(const ptraced_event *e, const char *key, int64_t *ret);
 /** A string of the details, owned by the event, or NULL. */
 const char *ptraced_event_get_detail_string(const ptraced_event *e, const char *key);
@@ -273,18 +292,22 @@ int ptraced_spawn_options_new(ptraced_spawn_options **ret);
 ptraced_spawn_options *ptraced_spawn_options_free(ptraced_spawn_options *o);
 void ptraced_spawn_options_freep(ptraced_spawn_options **o);
 
-/** argv[0] is looked up in PATH as execvpe(3) does it. The array is copied. Required. */
+/** argv[0] is looked up in the caller's PATH as execvpe(3) does it. The array is copied. Required.
+ */
 int ptraced_spawn_options_set_argv(ptraced_spawn_options *o, char *const argv[]);
 /** The whole environment; without it, the caller's. */
 int ptraced_spawn_options_set_environment(ptraced_spawn_options *o, char *const envp[]);
 int ptraced_spawn_options_set_directory(ptraced_spawn_options *o, const char *path);
-/** Standard input, output and error; -1 leaves one as it is. They stay the caller's. */
+/** Standard input, output and error; -1 leaves one as it is. They stay the caller's, and are used
+ *  at the start. */
 int ptraced_spawn_options_set_stdio(ptraced_spawn_options *o, int in, int out, int err);
 /** A terminal of its own: the program leads a new session whose controlling terminal this is, and
  *  its standard input, output and error where set_stdio() set none. The descriptor stays the
  *  caller's. */
 int ptraced_spawn_options_set_terminal(ptraced_spawn_options *o, int tty_fd);
-/** A process group of its own; with `foreground`, that of the caller's controlling terminal. */
+/** A process group of its own; with `foreground`, the one in the foreground of the caller's
+ *  controlling terminal, where the caller has one and is in its foreground itself. Taking it back
+ * in the end is the caller's. */
 int ptraced_spawn_options_set_process_group(ptraced_spawn_options *o, bool foreground);
 /** personality(ADDR_NO_RANDOMIZE). */
 int ptraced_spawn_options_set_randomize(ptraced_spawn_options *o, bool randomize);
@@ -293,10 +316,13 @@ int ptraced_spawn_options_set_randomize(ptraced_spawn_options *o, bool randomize
 int ptraced_spawn_options_set_attach(ptraced_spawn_options *o,
                                      const struct ptraced_attach_options *a);
 
-/** Starts a program so that it is traced from its first instruction; its first event is `exec`.
- *  Where Yama wants it, the program names its tracer with PR_SET_PTRACER. When anything fails,
- *  nothing of it is left: neither a process nor a tracee; the errno is that of what failed, and
- *  ptraced_get_error() says which step it was (-ENOENT: no such program). */
+/** Starts a program so that it is traced from its first instruction; its first event is `exec`
+ * (where the options report that). Its signal mask and ignored signals are the caller's. Where Yama
+ * wants it, the program names its tracer with PR_SET_PTRACER. When anything fails, nothing of it is
+ * left: neither a process nor a tracee nor an event; the errno is that of what failed, and
+ *  ptraced_get_error() says which step it was (-ENOENT: no such program). A program that the
+ * session may not keep past its exec, e.g. for the privilege that it gains by it, runs; its first
+ * event is then `lost`. -EOPNOTSUPP where the service is on another host or in a container. */
 int ptraced_spawn(ptraced_session *s, const ptraced_spawn_options *o, pid_t *ret_pid);
 
 #ifdef __cplusplus
