@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <systemd/sd-daemon.h>
 
 #include "daemon/keeper/control.h"
 #include "daemon/tracer/control.h"
@@ -42,6 +45,15 @@ static int receive(int socket_fd, struct control_message *ret, int *ret_fd)
     return 1;
 }
 
+/* Without a broker a tracer is of no use, but it may hold tracees: the keeper decides. */
+static void adopt(struct tracer *t, int fd)
+{
+    int r = tracer_adopt(t, fd);
+
+    if (r < 0)
+        fprintf(stderr, SD_ERR "Tracer %d cannot serve its broker: %s\n", getpid(), strerror(-r));
+}
+
 static int on_control(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
     struct control_message message = {0};
@@ -61,7 +73,7 @@ static int on_control(sd_event_source *source, int fd, uint32_t revents, void *u
     switch (message.order) {
     case CONTROL_ADOPT:
         if (passed >= 0)
-            (void)tracer_adopt(t, passed);
+            adopt(t, passed);
         break;
     case CONTROL_RELEASE:
         tracer_release(t);

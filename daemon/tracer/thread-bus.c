@@ -65,6 +65,13 @@ static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *erro
     return r < 0 ? r : sd_bus_reply_method_return(m, "b", r > 0);
 }
 
+/* The broker answers it, since it knows who waits and whether they still do. Here it stands for
+ * introspection. */
+static int method_get_event(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    return sd_bus_error_set(error, PTRACED_ERROR_NOT_SUPPORTED, "Events are handed out by ptraced");
+}
+
 static int property_tid(sd_bus *bus, const char *path, const char *interface, const char *property,
                         sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
@@ -126,9 +133,8 @@ const sd_bus_vtable thread_vtable[] = {
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Continue", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("b", done),
                             method_continue, SD_BUS_VTABLE_UNPRIVILEGED),
-    /* For introspection: a call never gets here. */
     SD_BUS_METHOD_WITH_ARGS("GetEvent", SD_BUS_ARGS("t", timeout_usec),
-                            SD_BUS_RESULT(PTRACED_EVENT_SIGNATURE, event), NULL,
+                            SD_BUS_RESULT(PTRACED_EVENT_SIGNATURE, event), method_get_event,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Tid", "u", property_tid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Name", "s", property_name, 0, 0),
