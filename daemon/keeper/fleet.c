@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/keeper/guard.h"
+#include "daemon/keeper/keeper.h"
+#include "daemon/keeper/log.h"
+#include "daemon/keeper/start.h"
+
+/* So often may ready tracers end by themselves before they are started only when one is needed. */
+#define FAILURES_MAX 5
+#define FAILURES_USEC (10 * USEC_PER_SEC)
+
+bool fleet_has(const struct keeper *k, enum tracer_state state)
+{
+    struct tracer *t;
+
+    LIST_FOREACH(t, &k->tracers, tracers)
+        if (t->state == state)
+            return true;
+    return false;
+}
+
+/* ---- They come ---- */
+
+/* Without a guardian tracees are still let go by the kernel, but what a dying tracer has taken from
+ * them stays lost. */
+static void log_guard_refusal(struct keeper *k, const struct tracer *t)
+{
+    if (t->guard_error >= 0 || k->guard_refusal_logged)
+        return;
+    k->guard_refusal_logged = true;
+    log_warning("Cannot guard tracers (PTRACE_SEIZE of tracer %d: %s), going on without: a tracer "
+                "that is killed may take signals with it. Allow ptrace to this service.",
+                t->process.pid, strerror(-t->guard_error));
+}
+
+static int add_tracer(struct keeper *k, struct tracer **ret)
+{
+    struct tracer *t;
+    int r;
+
+    if (k->n_tracers >= KEEPER_TRACERS_MAX)
+        return -EDQUOT;
+    r = start_tracer(k->program, &t);
+    if (r < 0)
+        return r;
+    LIST_INSERT_HEAD(&k->tracers, t, tracers);
+    k->n_tracers++;
+    log_guard_refusal(k, t);
+    *ret = t;
+    return 0;
+}
+
+void fleet_restock(struct keeper *k)
+{
+    int r = sd_event_source_set_enabled(k->restock, SD_EVENT_ONESHOT);
+
+    if (r < 0)
+        log_error("Cannot keep a tracer ready, ignoring: %s", strerror(-r));
+}
+
+static int on_restock(sd_event_source *source, void *userdata)
+{
+    struct keeper *k = userdata;
+    int r;
+
+    if (k->ready || k->exiting)
+        return 0;
+    r = add_tracer(k, &k->ready);
+    if (r < 0)
+        log_error("Cannot keep a tracer ready, the next attach tries again: %s", strerror(-r));
+    return 0;
+}
+
+/* ---- They go ---- */
+
+/* Once for each tracer that ended otherwise than by order. */
+static void log_end(const struct tracer *t, const struct stop *end)
+{
+    const char *consequence =
+        t->state == TRACER_READY ? "it traced nothing yet" : "what it traced runs on untraced";
+
+    if (t->state == TRACER_KILLED)
+        return;
+    if (end->kind == STOP_KILLED)
+        log_warning("Tracer %d was killed by signal %d (%s)%s; %s", t->process.pid, end->signo,
+                    strsignal(end->signo), end->core ? ", core dumped" : "", consequence);
+    else if (end->status != EXIT_SUCCESS)
+        log_warning("Tracer %d failed with status %d; %s", t->process.pid, end->status,
+                    consequence);
+}
+
+static int on_repaired(sd_event_source *source, const siginfo_t *si, void *userdata)
+{
+    struct keeper *k = userdata;
+
+    if (si->si_code != CLD_EXITED || si->si_status != EXIT_SUCCESS)
+        log_warning("Repair %d of what a dead tracer traced did not finish, ignoring", si->si_pid);
+    k->n_repairs--;
+    release_check(k);
+    return 0;
+}
+
+/* A repair must not hold open what others take for the keeper's life. */
+static void close_sockets(const struct keeper *k)
+{
+    struct tracer *t;
+
+    if (k->bus)
+        close(k->bus_fd);
+    if (k->listen_fd >= 0)
+        close(k->listen_fd);
+    LIST_FOREACH(t, &k->tracers, tracers)
+        close(t->control_fd);
+}
+
+static void start_repair(struct keeper *k, struct tracer *t)
+{
+    sd_event_source *source;
+    pid_t pid;
+    int r;
+
+    pid = fork();
+    if (pid < 0) {
+        log_error("Cannot repair what tracer %d traced: fork failed: %s", t->process.pid,
+                  strerror(errno));
+        return;
+    }
+    if (pid == 0) {
+        close_sockets(k);
+        guard_run_repair(t);
+    }
+    r = sd_event_add_child(k->event, &source, pid, WEXITED, on_repaired, k);
+    if (r < 0) {
+        log_error("Cannot wait for repair %d, ignoring: %s", pid, strerror(-r));
+        return;
+    }
+    k->n_repairs++;
+    (void)sd_event_source_set_floating(source, true);
+    sd_event_source_unref(source);
+}
+
+static void ready_tracer_gone(struct keeper *k)
+{
+    uint64_t now;
+
+    k->ready = NULL;
+    if (k->exiting || sd_event_now(k->event, CLOCK_MONOTONIC, &now) < 0)
+        return;
+    if (ratelimit_below(&k->failures, now))
+        fleet_restock(k);
+    else
+        log_error("Tracers end right after their start, starting one only when it is needed");
+}
+
+static void tracer_gone(struct keeper *k, struct tracer *t, const struct stop *end)
+{
+    log_end(t, end);
+    LIST_REMOVE(t, tracers);
+    k->n_tracers--;
+    if (t == k->ready)
+        ready_tracer_gone(k);
+    if (t->repair)
+        start_repair(k, t);
+    tracer_free(t);
+    release_check(k);
+}
+
+static void collect(struct keeper *k, struct tracer *t)
+{
+    struct stop end;
+
+    if (guard_collect(t, &end))
+        tracer_gone(k, t, &end);
+}
+
+static int on_sigchld(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+{
+    struct keeper *k = userdata;
+    struct tracer *t, *next;
+
+    /* Several stops may have come as one signal, so every tracer is asked. */
+    for (t = LIST_FIRST(&k->tracers); t; t = next) {
+        next = LIST_NEXT(t, tracers);
+        collect(k, t);
+    }
+    return 0;
+}
+
+/* ---- The fleet as a whole ---- */
+
+int fleet_ensure_ready(struct keeper *k)
+{
+    if (k->ready)
+        collect(k, k->ready);
+    if (k->ready && k->ready->dying)
+        k->ready = NULL;
+    return k->ready ? 0 : add_tracer(k, &k->ready);
+}
+
+static int add_sources(struct keeper *k)
+{
+    sd_event_source *sigchld = NULL;
+    int r;
+
+    /* Before everything else: a dying tracer and its tracees stand still until we have looked. */
+    r = sd_event_add_signal(k->event, &sigchld, SIGCHLD, on_sigchld, k);
+    if (r >= 0)
+        r = sd_event_source_set_priority(sigchld, SD_EVENT_PRIORITY_IMPORTANT);
+    if (r >= 0)
+        r = sd_event_source_set_floating(sigchld, true);
+    sd_event_source_unref(sigchld);
+    /* After every request that has arrived: a fork is nothing to wait behind. */
+    if (r >= 0)
+        r = sd_event_add_defer(k->event, &k->restock, on_restock, k);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(k->restock, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_source_set_priority(k->restock, SD_EVENT_PRIORITY_IDLE);
+    return r;
+}
+
+int fleet_start(struct keeper *k)
+{
+    int r;
+
+    k->failures = (struct ratelimit){.interval_usec = FAILURES_USEC, .burst = FAILURES_MAX};
+    r = add_sources(k);
+    if (r < 0)
+        return r;
+    r = start_find_program(&k->program);
+    if (r < 0) {
+        log_error("Cannot find ptraced-tracer beside this program: %s", strerror(-r));
+        return r;
+    }
+    r = add_tracer(k, &k->ready);
+    if (r < 0)
+        log_error("Cannot start a tracer: %s", strerror(-r));
+    return r;
+}

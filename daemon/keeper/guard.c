@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/keeper/guard.h"
+#include "daemon/keeper/log.h"
+#include "daemon/trace/ptrace-ops.h"
+#include "daemon/trace/wait.h"
+
+/* Seconds until a repair gives up: a hostile tracee may hold it for ever. */
+#define REPAIR_TIMEOUT_SEC 10
+
+static void plan_repair(struct tracer *t)
+{
+    struct repair *repair;
+    int r = repair_plan(t->ledger, &repair);
+
+    if (r < 0) {
+        log_error("Cannot plan what the end of tracer %d takes from its tracees, ignoring: %s",
+                  t->process.pid, strerror(-r));
+        return;
+    }
+    repair_free(t->repair);
+    t->repair = repair;
+}
+
+/* -ESRCH from any of these means that it was killed out of the stop: the next wait tells. */
+static void let_go_on(struct tracer *t, const struct stop *stop)
+{
+    pid_t pid = t->process.pid;
+
+    switch (stop->kind) {
+    case STOP_EXIT:
+        t->dying = true;
+        plan_repair(t);
+        (void)ptrace_ops_cont(pid, 0);
+        break;
+    case STOP_SIGNAL_DELIVERY:
+        (void)ptrace_ops_cont(pid, stop->signo);
+        break;
+    case STOP_GROUP:
+        (void)ptrace_ops_listen(pid);
+        break;
+    default:
+        (void)ptrace_ops_cont(pid, 0);
+        break;
+    }
+}
+
+int guard_collect(struct tracer *t, struct stop *ret_end)
+{
+    struct stop stop;
+    siginfo_t si;
+
+    /* Once is enough: what the tracer reports after this raises a SIGCHLD of its own. */
+    if (wait_thread(t->process.pid, WNOHANG, &si) <= 0)
+        return 0;
+    stop_decode(&si, &stop);
+    if (stop_is_end(stop.kind)) {
+        *ret_end = stop;
+        return 1;
+    }
+    if (t->guard_error >= 0)
+        let_go_on(t, &stop);
+    return 0;
+}
+
+void guard_run_repair(struct tracer *t)
+{
+    (void)signal(SIGALRM, SIG_DFL);
+    alarm(REPAIR_TIMEOUT_SEC);
+    repair_run(t->repair);
+    _exit(EXIT_SUCCESS);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/keeper/connection.h"
+#include "daemon/keeper/keeper.h"
+#include "daemon/keeper/log.h"
+
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+{
+    release_and_exit(userdata);
+    return 0;
+}
+
+int keeper_new(enum keeper_mode mode, struct keeper **ret)
+{
+    __attribute__((cleanup(keeper_freep))) struct keeper *k = calloc(1, sizeof(*k));
+    int r;
+
+    if (!k)
+        return -ENOMEM;
+    k->mode = mode;
+    k->broker = PIDREF_NULL;
+    k->broker_uid = KEEPER_NO_UID;
+    k->bus_fd = k->listen_fd = -1;
+    LIST_INIT(&k->tracers);
+
+    r = sd_event_new(&k->event);
+    if (r >= 0)
+        r = sd_event_add_signal(k->event, NULL, SIGTERM, on_terminate, k);
+    if (r >= 0)
+        r = sd_event_add_signal(k->event, NULL, SIGINT, on_terminate, k);
+    if (r >= 0)
+        r = release_init(k);
+    if (r < 0)
+        return r;
+    *ret = k;
+    k = NULL;
+    return 0;
+}
+
+struct keeper *keeper_free(struct keeper *k)
+{
+    struct tracer *t;
+
+    if (!k)
+        return NULL;
+    connection_close(k);
+    while ((t = LIST_FIRST(&k->tracers))) {
+        LIST_REMOVE(t, tracers);
+        tracer_free(t);
+    }
+    sd_event_source_disable_unref(k->restock);
+    sd_event_source_disable_unref(k->grace);
+    sd_event_source_disable_unref(k->patience);
+    sd_event_unref(k->event);
+    free(k->program);
+    free(k);
+    return NULL;
+}
+
+void keeper_freep(struct keeper **k)
+{
+    keeper_free(*k);
+}
+
+/* One whose control socket is closed already is about to end: then another one. */
+static int adopt_ready(struct keeper *k, int *ret_fd)
+{
+    int r = -EPIPE;
+
+    for (unsigned tries = 0; tries < 2 && (r == -EPIPE || r == -ECONNRESET); tries++) {
+        r = fleet_ensure_ready(k);
+        if (r < 0)
+            return r;
+        r = tracer_adopt(k->ready, ret_fd);
+        if (r == -EPIPE || r == -ECONNRESET)
+            k->ready = NULL;
+    }
+    return r;
+}
+
+int keeper_take(struct keeper *k, pid_t *ret_pid, int *ret_fd)
+{
+    struct tracer *t;
+    int r, fd;
+
+    if (k->exiting)
+        return -ESHUTDOWN;
+    r = adopt_ready(k, &fd);
+    if (r < 0)
+        return r;
+
+    t = k->ready;
+    t->state = TRACER_TAKEN;
+    t->announced = true;
+    k->ready = NULL;
+    fleet_restock(k);
+    *ret_pid = t->process.pid;
+    *ret_fd = fd;
+    return 0;
+}
+
+int keeper_announce_next(struct keeper *k, pid_t *ret_pid, int *ret_fd)
+{
+    struct tracer *t;
+
+    LIST_FOREACH(t, &k->tracers, tracers) {
+        int r;
+
+        if (t->state != TRACER_TAKEN || t->announced || t->dying)
+            continue;
+        r = tracer_adopt(t, ret_fd);
+        if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+            return r;
+        t->announced = true;
+        if (r >= 0) {
+            *ret_pid = t->process.pid;
+            return 1;
+        }
+        log_warning("Tracer %d does not take a new broker, leaving it out: %s", t->process.pid,
+                    strerror(-r));
+    }
+    return 0;
+}
+
+int keeper_end(struct keeper *k, pid_t pid)
+{
+    struct tracer *t = tracer_find(&k->tracers, pid);
+    int r;
+
+    if (!t)
+        return -ESRCH;
+    r = tracer_kill(t);
+    if (r < 0)
+        return r;
+    t->state = TRACER_KILLED;
+    if (t == k->ready) {
+        k->ready = NULL;
+        fleet_restock(k);
+    }
+    return 0;
+}
+
+bool keeper_owns(const struct keeper *k, const struct inspection *i)
+{
+    const pid_t self = getpid();
+
+    if (i->pid == self || i->parent == self) /* tracers and repairs */
+        return true;
+    if (tracer_find(&k->tracers, i->parent)) /* a tracer's doorbell */
+        return true;
+    return i->pid == k->broker.pid && pidref_exists(&k->broker);
+}
