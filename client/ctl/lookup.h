@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+
+#include "client/lib/ptraced/ptraced.h"
+
+struct context;
+
+/* What the service holds, as far as the caller may see it, and what of it the user means. The
+ * functions that return a number return an exit code, having said what is wrong. */
+
+struct lookup {
+    struct ptraced_session_info *sessions;
+    struct ptraced_tracee_info *tracees;
+    int n_sessions, n_tracees;
+};
+
+int lookup_read(struct context *c, struct lookup *ret);
+void lookup_done(struct lookup *l);
+
+/* Arguments are session ids and process ids. Checks that each names something that is there. */
+int lookup_check(const struct lookup *l, int n_arguments, char *const arguments[]);
+
+/* Whether the arguments mean this tracee, by its pid or its session. Without arguments: all. */
+bool lookup_means(const struct ptraced_tracee_info *tracee, int n_arguments,
+                  char *const arguments[]);
+
+/* Takes up a session by its id, having checked that it is one. */
+int lookup_session(struct context *c, const char *id, bool subscribe, ptraced_session **ret);
+
+/* The session to use for a process: that of -s, else the one that traces it. Several: an error
+ * that names them. */
+int lookup_session_of(struct context *c, const struct lookup *l, pid_t pid, ptraced_session **ret);
