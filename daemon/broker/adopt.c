@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "daemon/broker/adopt.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/caller.h"
+#include "daemon/broker/events.h"
+#include "daemon/broker/session.h"
+#include "daemon/broker/share.h"
+#include "daemon/broker/tracee.h"
+#include "daemon/broker/tracer-link.h"
+
+#define TIMER_ACCURACY_USEC 1000
+
+static void adopt_settle(struct broker *b)
+{
+    if (b->n_adopting > 0 || b->serving)
+        return;
+    b->adopt_timer = sd_event_source_disable_unref(b->adopt_timer);
+    broker_serve(b);
+}
+
+/* Its creator is watched again, and gets the events again; on_uid() of the caller closes the session
+ * where it has left. */
+static int find_creator(struct broker *b, const char *owner, struct caller **ret)
+{
+    if (*owner == '\0') {
+        *ret = NULL;
+        return 0;
+    }
+    return caller_get(b, owner, ret);
+}
+
+static int remake_session(struct broker *b, const struct session_settings *settings,
+                          struct session **ret)
+{
+    struct caller *creator;
+    struct session *s;
+    int r;
+
+    r = find_creator(b, settings->owner, &creator);
+    if (r < 0)
+        return r;
+    r = session_new(b, settings, creator, &s);
+    if (r < 0)
+        return r;
+    if (settings->number > b->last_session)
+        b->last_session = settings->number;
+    if (creator) {
+        r = session_subscribe(s, creator, NULL);
+        if (r < 0) {
+            session_close(s, NULL);
+            return r;
+        }
+    }
+    *ret = s;
+    return 0;
+}
+
+/* The strings are borrowed from the message. */
+static int read_settings(sd_bus_message *m, struct session_settings *ret)
+{
+    const char *id, *name, *owner, *lifetime;
+    uint64_t number;
+    uint32_t uid;
+    int r, queue;
+
+    r = sd_bus_message_read(m, "susssb", &id, &uid, &name, &owner, &lifetime, &queue);
+    if (r < 0)
+        return r;
+    if (!session_number(id, &number))
+        return -EBADMSG;
+    *ret = (struct session_settings){
+        .number = number,
+        .uid = (uid_t) uid,
+        .name = name,
+        .owner = owner,
+        .persistent = strcmp(lifetime, PTRACED_LIFETIME_PERSISTENT) == 0,
+        .queue = queue,
+    };
+    return 0;
+}
+
+static int adopt_processes(struct session *s, struct tracer *t, sd_bus_message *m)
+{
+    uint32_t pid, n_threads;
+    int r;
+
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(uu)");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_read(m, "(uu)", &pid, &n_threads)) > 0) {
+        r = attachment_add(s, t, (pid_t) pid);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/* One session, as one of its tracers describes it. */
+static int adopt_session(struct tracer *t, sd_bus_message *m)
+{
+    struct session_settings settings;
+    struct share *share;
+    struct session *s;
+    int r;
+
+    r = read_settings(m, &settings);
+    if (r < 0)
+        return r;
+    s = index_find(&t->broker->sessions, settings.number);
+    if (!s) {
+        r = remake_session(t->broker, &settings, &s);
+        if (r < 0)
+            return r;
+    }
+    r = share_get(s, t, &share);
+    if (r < 0)
+        return r;
+    share->open = true;
+    share_update_stream(share);
+    return adopt_processes(s, t, m);
+}
+
+static int adopt_sessions(struct tracer *t, sd_bus_message *m)
+{
+    int r;
+
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(susssba(uu))");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_enter_container(m, SD_BUS_TYPE_STRUCT, "susssba(uu)")) > 0) {
+        t->used = true;
+        r = adopt_session(t, m);
+        if (r < 0)
+            return r;
+        r = sd_bus_message_exit_container(m);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
+static void on_described(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
+{
+    struct tracer *t = userdata;
+    struct broker *b = t->broker;
+    int r;
+
+    r = reply ? adopt_sessions(t, reply) : -sd_bus_error_get_errno(error);
+    if (r < 0)
+        log_warning(&b->log, "Tracer %d cannot be taken over in full: %s", t->pid, strerror(-r));
+    b->n_adopting--;
+    adopt_settle(b);
+}
+
+static int adopt_tracer(struct broker *b, pid_t pid, int received_fd)
+{
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    struct tracer *t;
+    int r, fd;
+
+    fd = fcntl(received_fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return -errno;
+    r = tracer_new(b, pid, fd, &t);
+    if (r < 0)
+        return r;
+    r = tracer_new_call(t, "Describe", &m);
+    if (r >= 0)
+        r = tracer_call(t, m, WIRE_NO_TIMEOUT, 0, on_described, t);
+    if (r < 0) {
+        tracer_free(t);
+        return r;
+    }
+    b->n_adopting++;
+    return 0;
+}
+
+static int adopt_tracers(struct broker *b, sd_bus_message *m)
+{
+    uint32_t pid;
+    int r, fd;
+
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(uh)");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_read(m, "(uh)", &pid, &fd)) > 0) {
+        r = adopt_tracer(b, (pid_t) pid, fd);
+        if (r < 0)
+            log_warning(&b->log, "Tracer %u cannot be taken over: %s", pid, strerror(-r));
+    }
+    return r;
+}
+
+static void on_listed(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
+{
+    struct broker *b = userdata;
+    int r;
+
+    r = reply ? adopt_tracers(b, reply) : -sd_bus_error_get_errno(error);
+    if (r < 0)
+        log_warning(&b->log, "The keeper does not list its tracers: %s", strerror(-r));
+    b->n_adopting--;
+    adopt_settle(b);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct broker *b = userdata;
+
+    log_warning(&b->log, "Not all tracers of before have answered; going on without them for now");
+    b->adopt_timer = sd_event_source_disable_unref(b->adopt_timer);
+    broker_serve(b);
+    return 0;
+}
+
+int adopt_start(struct broker *b)
+{
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    int r;
+
+    r = keeper_link_new_call(&b->keeper, "ListTracers", &m);
+    if (r >= 0)
+        r = keeper_link_call(&b->keeper, m, on_listed, b);
+    if (r < 0) { /* no keeper yet, so there are no tracers of before */
+        broker_serve(b);
+        return 0;
+    }
+    b->n_adopting++;
+    return sd_event_add_time_relative(b->event, &b->adopt_timer, CLOCK_MONOTONIC,
+                                      b->tracer_timeout_usec, TIMER_ACCURACY_USEC, on_timer, b);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include <systemd/sd-bus.h>
+
+struct broker;
+struct caller;
+struct session;
+
+/* Who may do what: one table of all methods, and what is not in it is refused. */
+
+/* Whether a caller may do what its message asks for. `s` is the session that it is about, or NULL.
+ * 0, or an error that says what is missing, and its negative errno. */
+int auth_check(const struct caller *c, const struct session *s, sd_bus_message *m,
+               sd_bus_error *error);
+
+/* Whether a session is shown in a user's lists. */
+bool auth_may_see(const struct broker *b, uid_t uid, const struct session *s);

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bus-api/macro.h"
+#include "daemon/broker/attach.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/caller.h"
+#include "daemon/broker/events.h"
+#include "daemon/broker/limits.h"
+#include "daemon/broker/session.h"
+
+#define DBUS_NAME "org.freedesktop.DBus"
+#define DBUS_PATH "/org/freedesktop/DBus"
+
+struct unchecked {
+    struct list calls;
+    sd_bus_message *message;
+};
+
+static void unchecked_free(struct unchecked *u)
+{
+    list_remove(&u->calls);
+    sd_bus_message_unref(u->message);
+    free(u);
+}
+
+static struct caller *caller_free(struct caller *c)
+{
+    struct unchecked *u;
+
+    if (!c)
+        return NULL;
+    while ((u = LIST_FIRST(&c->unchecked, struct unchecked, calls)))
+        unchecked_free(u);
+    if (c->callers.next) {
+        list_remove(&c->callers);
+        c->broker->n_callers--;
+    }
+    sd_bus_slot_unref(c->watch);
+    sd_bus_slot_unref(c->query);
+    free(c->name);
+    free(c);
+    return NULL;
+}
+
+static void caller_freep(struct caller **c)
+{
+    caller_free(*c);
+}
+
+static bool is_needed(const struct caller *c)
+{
+    return !c->known || c->n_unchecked > 0 || !list_empty(&c->sessions) ||
+           !list_empty(&c->subscriptions) || !list_empty(&c->waiters) || !list_empty(&c->attaches);
+}
+
+/* It has left: its sessions end, and what it waited for is not taken from anybody else. */
+static void caller_gone(struct caller *c)
+{
+    while (!list_empty(&c->attaches))
+        attach_abandon(LIST_FIRST(&c->attaches, struct attach, of_caller));
+    while (!list_empty(&c->waiters))
+        waiter_free(LIST_FIRST(&c->waiters, struct waiter, of_caller));
+    while (!list_empty(&c->subscriptions))
+        subscription_free(LIST_FIRST(&c->subscriptions, struct subscription, of_caller));
+    while (!list_empty(&c->sessions))
+        session_close(LIST_FIRST(&c->sessions, struct session, of_creator), NULL);
+    caller_free(c);
+}
+
+/* Puts the oldest call back. The others follow one by one, each when the one before it has come
+ * along, so that none overtakes another. */
+static void replay_next(struct caller *c)
+{
+    struct unchecked *u;
+
+    while ((u = LIST_FIRST(&c->unchecked, struct unchecked, calls))) {
+        int r = sd_bus_enqueue_for_read(c->broker->bus, u->message);
+
+        if (r >= 0)
+            return;
+        sd_bus_reply_method_errno(u->message, r, NULL);
+        c->n_unchecked--;
+        unchecked_free(u);
+    }
+}
+
+static int on_uid(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+    struct caller *c = userdata;
+    uint32_t uid;
+
+    c->query = sd_bus_slot_unref(c->query);
+    if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "u", &uid) < 0) {
+        caller_gone(c);
+        return 1;
+    }
+    c->uid = (uid_t) uid;
+    c->known = true;
+    replay_next(c);
+    return 1;
+}
+
+static int on_name_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+    const char *name, *old_owner, *new_owner;
+
+    if (sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) >= 0 && *new_owner == '\0')
+        caller_gone(userdata);
+    return 0;
+}
+
+static int on_watched(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+    struct caller *c = userdata;
+
+    if (!sd_bus_message_is_method_error(m, NULL))
+        return 1;
+    /* Without it we would never learn that the caller has left. */
+    log_warning(&c->broker->log, "The bus refuses to watch %s, not serving it: %s", c->name,
+                sd_bus_message_get_error(m)->message);
+    caller_gone(c);
+    return 1;
+}
+
+/* Watch first, then ask: one that leaves in between is noticed by either. */
+static int caller_ask(struct caller *c)
+{
+    sd_bus *bus = c->broker->bus;
+    char match[512];
+    int r;
+
+    snprintf(match, sizeof(match),
+             "type='signal',sender='" DBUS_NAME "',path='" DBUS_PATH "',interface='" DBUS_NAME
+             "',member='NameOwnerChanged',arg0='%s'",
+             c->name);
+    r = sd_bus_add_match_async(bus, &c->watch, match, on_name_owner_changed, on_watched, c);
+    if (r < 0)
+        return r;
+    return sd_bus_call_method_async(bus, &c->query, DBUS_NAME, DBUS_PATH, DBUS_NAME,
+                                    "GetConnectionUnixUser", on_uid, c, "s", c->name);
+}
+
+static int caller_new(struct broker *b, const char *name, struct caller **ret)
+{
+    struct caller *c;
+
+    c = calloc(1, sizeof(*c));
+    if (!c)
+        return -ENOMEM;
+    c->broker = b;
+    list_init(&c->unchecked);
+    list_init(&c->sessions);
+    list_init(&c->subscriptions);
+    list_init(&c->waiters);
+    list_init(&c->attaches);
+    c->name = strdup(name);
+    if (!c->name) {
+        caller_free(c);
+        return -ENOMEM;
+    }
+    *ret = c;
+    return 0;
+}
+
+/* Drops the one that has called least lately of those that we know for speed alone. */
+static void evict(struct broker *b)
+{
+    struct caller *oldest = NULL;
+
+    LIST_FOREACH (struct caller, c, &b->callers, callers)
+        if (!is_needed(c))
+            oldest = c;
+    caller_free(oldest);
+}
+
+static struct caller *caller_find(struct broker *b, const char *name)
+{
+    LIST_FOREACH (struct caller, c, &b->callers, callers)
+        if (strcmp(c->name, name) == 0)
+            return c;
+    return NULL;
+}
+
+int caller_get(struct broker *b, const char *name, struct caller **ret)
+{
+    _cleanup_(caller_freep) struct caller *c = NULL;
+    int r;
+
+    *ret = caller_find(b, name);
+    if (*ret)
+        return 0;
+
+    r = caller_new(b, name, &c);
+    if (r < 0)
+        return r;
+    r = caller_ask(c);
+    if (r < 0)
+        return r;
+    list_prepend(&b->callers, &c->callers);
+    b->n_callers++;
+    *ret = TAKE_PTR(c);
+    return 0;
+}
+
+static int put_by(struct caller *c, sd_bus_message *m, sd_bus_error *error)
+{
+    struct unchecked *u;
+    int r;
+
+    r = limit_check(LIMIT_UNCHECKED, c->n_unchecked, error);
+    if (r < 0)
+        return r;
+    u = calloc(1, sizeof(*u));
+    if (!u)
+        return -ENOMEM;
+    u->message = sd_bus_message_ref(m);
+    list_append(&c->unchecked, &u->calls);
+    c->n_unchecked++;
+    return 1;
+}
+
+/* Sees every message before the objects do. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+    struct broker *b = userdata;
+    const char *sender = sd_bus_message_get_sender(m);
+    struct unchecked *next;
+    struct caller *c;
+    int r;
+
+    if (!sd_bus_message_is_method_call(m, NULL, NULL) ||
+        sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", NULL))
+        return 0;
+    if (!sender) /* no bus lets that through */
+        return 1;
+
+    c = caller_find(b, sender);
+    if (!c) {
+        if (b->n_callers >= limit_value(LIMIT_CALLERS))
+            evict(b);
+        r = limit_check(LIMIT_CALLERS, b->n_callers, ret_error);
+        if (r >= 0)
+            r = caller_get(b, sender, &c);
+        if (r < 0)
+            return r;
+    }
+
+    next = LIST_FIRST(&c->unchecked, struct unchecked, calls);
+    if (!c->known || (next && next->message != m))
+        return put_by(c, m, ret_error);
+    if (next) {
+        c->n_unchecked--;
+        unchecked_free(next);
+        replay_next(c);
+    }
+    list_remove(&c->callers);
+    list_prepend(&b->callers, &c->callers);
+    return 0;
+}
+
+int callers_start(struct broker *b)
+{
+    int r;
+
+    if (b->mode != BROKER_EMBEDDED)
+        return sd_bus_add_filter(b->bus, NULL, on_message, b);
+
+    r = caller_new(b, "", &b->client);
+    if (r < 0)
+        return r;
+    b->client->uid = geteuid();
+    b->client->known = true;
+    list_prepend(&b->callers, &b->client->callers);
+    b->n_callers++;
+    return 0;
+}
+
+void callers_done(struct broker *b)
+{
+    while (!list_empty(&b->callers))
+        caller_free(LIST_FIRST(&b->callers, struct caller, callers));
+    b->client = NULL;
+}
+
+struct caller *caller_of(struct broker *b, sd_bus_message *m)
+{
+    return b->client ? b->client : caller_find(b, sd_bus_message_get_sender(m));
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include <systemd/sd-bus.h>
+
+#include "daemon/broker/list.h"
+
+struct broker;
+
+/* Who calls. On a bus: a unique name, whose user the bus is asked for, without waiting, before its
+ * first call is handled; until then its calls are put by, and come back in their order. From then on
+ * the bus tells when it leaves. sd_bus_track and sd_bus_query_sender_creds() would do both, but they
+ * wait for the bus.
+ *
+ * In embedded mode there is one caller, the client, and its connection's end is ours. */
+struct caller {
+    struct list callers; /* of the broker, the one that called last first */
+    struct broker *broker;
+    char *name; /* unique name; "": the client of an embedded broker */
+    uid_t uid;
+    bool known; /* the bus has said whose it is */
+    sd_bus_slot *watch;
+    sd_bus_slot *query;
+
+    struct list unchecked; /* calls put by */
+    unsigned n_unchecked;
+
+    struct list sessions; /* that end with it */
+    struct list subscriptions;
+    struct list waiters;
+    struct list attaches;
+};
+
+/* Begins to tell callers apart; to be called before any object is added to the bus. */
+int callers_start(struct broker *b);
+
+/* Forgets all of them, without ending anything that is theirs. */
+void callers_done(struct broker *b);
+
+/* The caller of a message that is being handled. */
+struct caller *caller_of(struct broker *b, sd_bus_message *m);
+
+/* The one of that name, which is asked for where it isn't known yet. If the bus knows no such name,
+ * it leaves again. */
+int caller_get(struct broker *b, const char *name, struct caller **ret);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include <systemd/sd-bus.h>
+
+#include "bus-api/paths.h"
+#include "daemon/broker/list.h"
+
+struct broker;
+struct gather;
+struct session;
+struct tracer;
+
+/* Calls to several tracers at once, and one answer when all of theirs are in. */
+
+struct gather_item {
+    struct list items;
+    struct gather *gather;
+    pid_t tracer;
+    char path[PTRACED_PATH_MAX]; /* of the object that was called */
+    sd_bus_message *reply; /* or */
+    sd_bus_error error;
+    bool timed_out;
+};
+
+/* Called once; the gather is freed behind it. */
+typedef void (*gather_done_t)(struct gather *g, void *userdata);
+
+struct gather {
+    struct broker *broker;
+    struct list items; /* in the order in which they were added */
+    unsigned n_pending;
+    gather_done_t done;
+    void *userdata;
+};
+
+int gather_new(struct broker *b, gather_done_t done, void *userdata, struct gather **ret);
+
+/* Frees one that has not been started. */
+void gather_freep(struct gather **g);
+
+/* Sends a call, which was made for that tracer. `pid` is the process that it is about; 0: none alone. */
+int gather_add(struct gather *g, struct tracer *t, sd_bus_message *m, pid_t pid);
+
+/* Sends a call whose first argument is the session's id to each of its tracers. `rest` is a message
+ * that stands before the arguments to follow, or NULL. */
+int gather_session_call(struct gather *g, struct session *s, const char *member,
+                        sd_bus_message *rest);
+
+/* All has been added: from now on `done` may be called, and is called at once if nothing is under
+ * way. Takes the gather. */
+void gather_start(struct gather *g);
+
+/* The first error among the answers, or NULL. */
+const sd_bus_error *gather_first_error(const struct gather *g);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "daemon/broker/wire.h"
+
+struct broker;
+
+/* The connection to the keeper. In embedded mode the broker ends with it. Otherwise a keeper that has
+ * gone is looked for at once, and again whenever it is needed: its tracers have let their tracees go
+ * by themselves, and what comes back is a new one. */
+
+struct keeper_link {
+    struct wire wire;
+    struct broker *broker;
+    char *path; /* NULL: it cannot be connected to again */
+    bool was_ready;
+};
+
+/* Embedded: over a socket that was handed over, which is taken in any case. */
+int keeper_link_open_fd(struct keeper_link *k, struct broker *b, int fd);
+
+/* At a path. It is no error when nobody listens there yet. */
+int keeper_link_open_path(struct keeper_link *k, struct broker *b, const char *path);
+
+void keeper_link_close(struct keeper_link *k);
+
+/* A new call of the keeper; connects where there is no connection. */
+int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_message **ret);
+int keeper_link_call(struct keeper_link *k, sd_bus_message *m, wire_reply_t callback,
+                     void *userdata);
+
+/* Has a tracer killed that does not answer; what its tracees need is repaired by the keeper. */
+void keeper_link_end_tracer(struct keeper_link *k, pid_t tracer);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus-api/errors.h"
+#include "daemon/broker/limits.h"
+
+static const struct {
+    const char *name;
+    unsigned value;
+    const char *what;   /* of which there may be that many */
+    const char *remedy; /* what the caller can do */
+} limits[_LIMIT_MAX] = {
+    [LIMIT_SESSIONS] = {"SessionsMax", 64, "sessions of one user", "close one first"},
+    [LIMIT_TRACEES] = {"TraceesMax", 1024, "traced processes of one user", "detach from some first"},
+    [LIMIT_SUBSCRIBERS] = {"SubscribersMax", 32, "subscribers of one session",
+                           "unsubscribe one first"},
+    [LIMIT_WAITERS] = {"WaitersMax", 32, "calls of GetEvent that wait in one session",
+                       "let one return first"},
+    [LIMIT_ROUTED] = {"CallsMax", 64, "calls under way to one tracer",
+                      "wait for some of the answers first"},
+    [LIMIT_CALLERS] = {"CallersMax", 256, "programs that hold sessions, subscriptions or calls",
+                       "end some of them first"},
+    [LIMIT_UNCHECKED] = {"UncheckedMax", 64, "calls of a program that has just connected",
+                         "wait for the first answer before sending more"},
+};
+
+unsigned limit_value(enum limit limit)
+{
+    return limits[limit].value;
+}
+
+int limit_check(enum limit limit, size_t used, sd_bus_error *error)
+{
+    if (used < limits[limit].value)
+        return 0;
+    return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
+                             "The limit %s is reached: no more than %u %s; %s", limits[limit].name,
+                             limits[limit].value, limits[limit].what, limits[limit].remedy);
+}

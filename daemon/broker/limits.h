@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <systemd/sd-bus.h>
+
+/* Everything that a client can make the broker keep is counted, and has its limit here. */
+
+enum limit {
+    LIMIT_SESSIONS,    /* for each user */
+    LIMIT_TRACEES,     /* processes, for each user */
+    LIMIT_SUBSCRIBERS, /* for each session */
+    LIMIT_WAITERS,     /* GetEvent calls that wait, for each session */
+    LIMIT_ROUTED,      /* calls under way to one tracer */
+    LIMIT_CALLERS,     /* of the bus that the broker has to remember */
+    LIMIT_UNCHECKED,   /* calls of one caller that wait until the bus has told who it is */
+    _LIMIT_MAX,
+};
+
+/* Events that wait in a tracer for GetEvent, for each session and tracer. */
+#define QUEUE_MAX 1024u
+
+/* Longest session name, in bytes and before escaping. */
+#define SESSION_NAME_MAX 64u
+
+unsigned limit_value(enum limit limit);
+
+/* 0 where one more may be added to `used`, else Error.LimitExceeded, which names the limit and what
+ * to do, and its negative errno. */
+int limit_check(enum limit limit, size_t used, sd_bus_error *error);

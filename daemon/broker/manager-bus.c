@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/escape.h"
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "bus-api/paths.h"
+#include "config.h"
+#include "daemon/broker/auth.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/bus.h"
+#include "daemon/broker/caller.h"
+#include "daemon/broker/gather.h"
+#include "daemon/broker/limits.h"
+#include "daemon/broker/options.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/session.h"
+#include "daemon/broker/tracer-link.h"
+
+/* ---- CreateSession ---- */
+
+struct create_options {
+    const char *name;
+    const char *lifetime;
+    int queue;
+};
+
+static int read_create_options(sd_bus_message *m, struct create_options *ret, sd_bus_error *error)
+{
+    struct create_options o = {.name = "", .lifetime = PTRACED_LIFETIME_CLIENT};
+    const struct option_rule rules[] = {
+        {PTRACED_OPTION_NAME, "s", &o.name},
+        {PTRACED_OPTION_QUEUE, "b", &o.queue},
+        {PTRACED_OPTION_LIFETIME, "s", &o.lifetime},
+    };
+    int r;
+
+    r = options_read(m, rules, ELEMENTSOF(rules), error);
+    if (r < 0)
+        return r;
+    if (strlen(o.name) > SESSION_NAME_MAX)
+        return sd_bus_error_setf(error, PTRACED_ERROR_INVALID_OPTION,
+                                 "The option \"name\" is longer than %u bytes", SESSION_NAME_MAX);
+    if (strcmp(o.lifetime, PTRACED_LIFETIME_CLIENT) != 0 &&
+        strcmp(o.lifetime, PTRACED_LIFETIME_PERSISTENT) != 0)
+        return sd_bus_error_set(error, PTRACED_ERROR_INVALID_OPTION,
+                                "The option \"lifetime\" is neither \"client\" nor \"persistent\"");
+    *ret = o;
+    return 0;
+}
+
+static int create_session(struct broker *b, struct caller *c, const struct create_options *o,
+                          struct session **ret, sd_bus_error *error)
+{
+    bool persistent = strcmp(o->lifetime, PTRACED_LIFETIME_PERSISTENT) == 0;
+    _cleanup_free_string_ char *name = ptraced_escape(o->name, strlen(o->name));
+    struct session *s;
+    int r;
+
+    if (!name)
+        return -ENOMEM;
+    r = session_new(b,
+                    &(const struct session_settings){
+                        .number = broker_next_session(b),
+                        .uid = c->uid,
+                        .name = name,
+                        .owner = persistent ? "" : c->name,
+                        .persistent = persistent,
+                        .queue = persistent || o->queue,
+                    },
+                    persistent ? NULL : c, &s);
+    if (r < 0)
+        return r;
+    if (!persistent) {
+        r = session_subscribe(s, c, error);
+        if (r < 0) {
+            session_close(s, NULL);
+            return r;
+        }
+    }
+    *ret = s;
+    return 0;
+}
+
+static int method_create_session(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct broker *b = userdata;
+    struct caller *c = caller_of(b, m);
+    struct create_options options;
+    char path[PTRACED_PATH_MAX];
+    struct session *s;
+    int r;
+
+    r = read_create_options(m, &options, error);
+    if (r < 0)
+        return r;
+    r = auth_check(c, NULL, m, error);
+    if (r < 0)
+        return r;
+    r = limit_check(LIMIT_SESSIONS, session_count(b, c->uid), error);
+    if (r < 0)
+        return r;
+    r = create_session(b, c, &options, &s, error);
+    if (r < 0)
+        return r;
+
+    ptraced_path_session(path, s->id);
+    r = sd_bus_emit_signal(b->bus, PTRACED_ROOT_PATH, PTRACED_MANAGER_INTERFACE, "SessionNew", "so",
+                           s->id, path);
+    if (r < 0)
+        log_warning(&b->log, "Cannot announce session %s: %s", s->id, strerror(-r));
+    return sd_bus_reply_method_return(m, "o", path);
+}
+
+/* ---- Lists ---- */
+
+static int method_get_session(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct broker *b = userdata;
+    char path[PTRACED_PATH_MAX];
+    const struct session *s;
+    const char *id;
+    int r;
+
+    r = sd_bus_message_read(m, "s", &id);
+    if (r < 0)
+        return r;
+    s = session_find(b, id);
+    r = auth_check(caller_of(b, m), s, m, error);
+    if (r < 0)
+        return r;
+    if (!s) {
+        _cleanup_free_string_ char *shown = ptraced_escape(id, strnlen(id, SESSION_NAME_MAX));
+
+        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_SESSION, "There is no session \"%s\"",
+                                 shown ? shown : "");
+    }
+    return sd_bus_reply_method_return(m, "o", ptraced_path_session(path, s->id));
+}
+
+static int append_sessions(const struct broker *b, uid_t uid, sd_bus_message *m)
+{
+    char path[PTRACED_PATH_MAX];
+    int r;
+
+    r = sd_bus_message_open_container(m, SD_BUS_TYPE_ARRAY, "(suso)");
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < b->sessions.n; i++) {
+        const struct session *s = b->sessions.items[i].value;
+
+        if (!auth_may_see(b, uid, s))
+            continue;
+        r = sd_bus_message_append(m, "(suso)", s->id, (uint32_t) s->uid, s->name,
+                                  ptraced_path_session(path, s->id));
+        if (r < 0)
+            return r;
+    }
+    return sd_bus_message_close_container(m);
+}
+
+static int method_list_sessions(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    struct broker *b = userdata;
+    const struct caller *c = caller_of(b, m);
+    int r;
+
+    r = auth_check(c, NULL, m, error);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_new_method_return(m, &reply);
+    if (r < 0)
+        return r;
+    r = append_sessions(b, c->uid, reply);
+    if (r < 0)
+        return r;
+    return sd_bus_message_send(reply);
+}
+
+/* ListTracees under way; its caller may leave meanwhile. */
+struct listing {
+    sd_bus_message *call;
+    uid_t uid;
+};
+
+/* `s` NULL: the session is not shown. */
+static int append_tracees_of(const struct session *s, sd_bus_message *description,
+                             sd_bus_message *m)
+{
+    char path[PTRACED_PATH_MAX];
+    uint32_t pid, n_threads;
+    int r;
+
+    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(uu)");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_read(description, "(uu)", &pid, &n_threads)) > 0) {
+        uid_t uid = (uid_t) -1; /* where it has just ended */
+
+        if (!s)
+            continue;
+        process_uid((pid_t) pid, &uid);
+        r = sd_bus_message_append(m, "(uuuso)", pid, (uint32_t) uid, n_threads, s->id,
+                                  ptraced_path_process(path, s->id, (pid_t) pid));
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(description);
+}
+
+/* The answer of one tracer to Describe. */
+static int append_description(struct broker *b, uid_t uid, sd_bus_message *description,
+                              sd_bus_message *m)
+{
+    int r;
+
+    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(susssba(uu))");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_enter_container(description, SD_BUS_TYPE_STRUCT, "susssba(uu)")) >
+           0) {
+        const struct session *s = NULL;
+        const char *id;
+
+        r = sd_bus_message_read(description, "s", &id);
+        if (r >= 0)
+            s = session_find(b, id);
+        if (r >= 0)
+            r = sd_bus_message_skip(description, "usssb");
+        if (r >= 0)
+            r = append_tracees_of(s && auth_may_see(b, uid, s) ? s : NULL, description, m);
+        if (r >= 0)
+            r = sd_bus_message_exit_container(description);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
+static int reply_tracees(const struct gather *g, const struct listing *l)
+{
+    _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    int r;
+
+    r = sd_bus_message_new_method_return(l->call, &reply);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(uuuso)");
+    if (r < 0)
+        return r;
+    LIST_FOREACH (struct gather_item, item, &g->items, items) {
+        r = item->reply ? append_description(g->broker, l->uid, item->reply, reply) : 0;
+        if (r < 0)
+            return r;
+    }
+    r = sd_bus_message_close_container(reply);
+    if (r < 0)
+        return r;
+    return sd_bus_message_send(reply);
+}
+
+/* A tracer that does not answer is no reason not to show the others. */
+static void on_described(struct gather *g, void *userdata)
+{
+    _cleanup_free_string_ struct listing *l = userdata;
+    int r;
+
+    r = reply_tracees(g, l);
+    if (r < 0)
+        sd_bus_reply_method_errno(l->call, r, NULL);
+    sd_bus_message_unref(l->call);
+}
+
+static int describe_all(struct broker *b, struct listing *l)
+{
+    _cleanup_(gather_freep) struct gather *g = NULL;
+    int r;
+
+    r = gather_new(b, on_described, l, &g);
+    if (r < 0)
+        return r;
+    LIST_FOREACH (struct tracer, t, &b->tracers, tracers) {
+        _cleanup_bus_message_ sd_bus_message *m = NULL;
+
+        r = tracer_new_call(t, "Describe", &m);
+        if (r >= 0)
+            r = gather_add(g, t, m, 0);
+        if (r < 0 && r != -ENOTCONN)
+            return r;
+    }
+    sd_bus_message_ref(l->call);
+    gather_start(TAKE_PTR(g));
+    return 1;
+}
+
+static int method_list_tracees(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct broker *b = userdata;
+    const struct caller *c = caller_of(b, m);
+    struct listing *l;
+    int r;
+
+    r = auth_check(c, NULL, m, error);
+    if (r < 0)
+        return r;
+    l = malloc(sizeof(*l));
+    if (!l)
+        return -ENOMEM;
+    *l = (struct listing){.call = m, .uid = c->uid};
+    r = describe_all(b, l);
+    if (r < 0)
+        free(l);
+    return r;
+}
+
+/* ---- Properties ---- */
+
+static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
+                      sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    return sd_bus_message_append(reply, "s", PTRACED_VERSION);
+}
+
+static int get_backends(sd_bus *bus, const char *path, const char *interface, const char *property,
+                        sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    return sd_bus_message_append(reply, "as", 1, "ptrace");
+}
+
+static int get_limit(sd_bus *bus, const char *path, const char *interface, const char *property,
+                     sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    unsigned value = QUEUE_MAX;
+
+    if (strcmp(property, "SessionsMax") == 0)
+        value = limit_value(LIMIT_SESSIONS);
+    else if (strcmp(property, "TraceesMax") == 0)
+        value = limit_value(LIMIT_TRACEES);
+    return sd_bus_message_append(reply, "u", (uint32_t) value);
+}
+
+static int get_count(sd_bus *bus, const char *path, const char *interface, const char *property,
+                     sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    const struct broker *b = userdata;
+    size_t n = strcmp(property, "NSessions") == 0 ? b->sessions.n : b->tracees.n;
+
+    return sd_bus_message_append(reply, "u", (uint32_t) n);
+}
+
+static const sd_bus_vtable manager_vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD_WITH_ARGS("CreateSession", SD_BUS_ARGS("a{sv}", options),
+                            SD_BUS_RESULT("o", session), method_create_session,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetSession", SD_BUS_ARGS("s", id), SD_BUS_RESULT("o", session),
+                            method_get_session, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListSessions", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(suso)", sessions),
+                            method_list_sessions, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListTracees", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(uuuso)", tracees),
+                            method_list_tracees, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("Backends", "as", get_backends, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("SessionsMax", "u", get_limit, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("TraceesMax", "u", get_limit, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("QueueMax", "u", get_limit, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("NSessions", "u", get_count, 0, 0),
+    SD_BUS_PROPERTY("NTracees", "u", get_count, 0, 0),
+    SD_BUS_SIGNAL_WITH_ARGS("SessionNew", SD_BUS_ARGS("s", id, "o", session), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("SessionRemoved", SD_BUS_ARGS("s", id, "o", session), 0),
+    SD_BUS_VTABLE_END,
+};
+
+int manager_bus_add(struct broker *b)
+{
+    return sd_bus_add_object_vtable(b->bus, NULL, PTRACED_ROOT_PATH, PTRACED_MANAGER_INTERFACE,
+                                    manager_vtable, b);
+}

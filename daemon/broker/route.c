@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "bus-api/paths.h"
+#include "daemon/broker/auth.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/caller.h"
+#include "daemon/broker/events.h"
+#include "daemon/broker/limits.h"
+#include "daemon/broker/route.h"
+#include "daemon/broker/session.h"
+#include "daemon/broker/tracee.h"
+#include "daemon/broker/tracer-link.h"
+
+/* A call that a tracer is to answer. The tracer outlives it. */
+struct routed {
+    struct tracer *tracer;
+    struct session *session;
+    sd_bus_message *call;
+    pid_t pid;
+};
+
+static struct routed *routed_free(struct routed *d)
+{
+    if (!d)
+        return NULL;
+    session_unref(d->session);
+    sd_bus_message_unref(d->call);
+    free(d);
+    return NULL;
+}
+
+static void routed_freep(struct routed **d)
+{
+    routed_free(*d);
+}
+
+static int copy_answer(sd_bus_message *call, sd_bus_message *answer)
+{
+    _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    int r;
+
+    r = sd_bus_message_new_method_return(call, &reply);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_copy(reply, answer, true);
+    if (r < 0)
+        return r;
+    return sd_bus_message_send(reply);
+}
+
+static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *userdata)
+{
+    _cleanup_(routed_freep) struct routed *d = userdata;
+    int r;
+
+    d->tracer->n_routed--;
+    if (answer && !d->session->closed &&
+        sd_bus_message_is_method_call(d->call, PTRACED_PROCESS_INTERFACE, "Detach"))
+        events_forget(d->session, d->pid);
+
+    if (!sd_bus_message_get_expect_reply(d->call))
+        return;
+    r = error ? sd_bus_reply_method_error(d->call, error) : copy_answer(d->call, answer);
+    if (r < 0)
+        sd_bus_reply_method_errno(d->call, r, NULL);
+}
+
+static int copy_call(struct tracer *t, sd_bus_message *call, sd_bus_message **ret)
+{
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    int r;
+
+    r = sd_bus_message_new_method_call(t->wire.bus, &m, NULL, sd_bus_message_get_path(call),
+                                       sd_bus_message_get_interface(call),
+                                       sd_bus_message_get_member(call));
+    if (r < 0)
+        return r;
+    r = sd_bus_message_copy(m, call, true);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(m);
+    return 0;
+}
+
+static int forward(struct session *s, struct tracer *t, pid_t pid, sd_bus_message *call,
+                   sd_bus_error *error)
+{
+    _cleanup_(routed_freep) struct routed *d = NULL;
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    int r;
+
+    r = limit_check(LIMIT_ROUTED, t->n_routed, error);
+    if (r < 0)
+        return r;
+    r = copy_call(t, call, &m);
+    if (r < 0)
+        return r;
+    d = malloc(sizeof(*d));
+    if (!d)
+        return -ENOMEM;
+    *d = (struct routed){
+        .tracer = t,
+        .session = session_ref(s),
+        .call = sd_bus_message_ref(call),
+        .pid = pid,
+    };
+    r = tracer_call(t, m, s->broker->tracer_timeout_usec, pid, on_answer, d);
+    if (r < 0)
+        return r;
+    t->n_routed++;
+    TAKE_PTR(d);
+    return 1;
+}
+
+/* The one method of a thread that the broker answers itself, for it knows what has been taken from
+ * the queue. */
+static int thread_get_event(struct session *s, struct caller *c, const struct ptraced_path *path,
+                            sd_bus_message *call, sd_bus_error *error)
+{
+    uint64_t timeout_usec;
+    int r;
+
+    if (!sd_bus_message_has_signature(call, "t"))
+        return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                "GetEvent takes one argument, timeout_usec, of type t");
+    r = sd_bus_message_read(call, "t", &timeout_usec);
+    if (r < 0)
+        return r;
+    r = auth_check(c, s, call, error);
+    if (r < 0)
+        return r;
+    return events_get(s, c, call, path->pid, path->tid, timeout_usec, error);
+}
+
+static int route(struct session *s, struct caller *c, const struct ptraced_path *path,
+                 sd_bus_message *call, sd_bus_error *error)
+{
+    struct attachment *a;
+    int r;
+
+    if (path->kind == PTRACED_PATH_THREAD &&
+        sd_bus_message_is_method_call(call, PTRACED_THREAD_INTERFACE, "GetEvent"))
+        return thread_get_event(s, c, path, call, error);
+
+    r = auth_check(c, s, call, error);
+    if (r < 0)
+        return r;
+    a = attachment_find(s, path->pid, NULL);
+    if (!a)
+        return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
+                                 "Session %s does not trace process %d", s->id, path->pid);
+    return forward(s, a->tracee->tracer, path->pid, call, error);
+}
+
+static int refuse_path(struct broker *b, struct caller *c, sd_bus_message *call,
+                       sd_bus_error *error)
+{
+    static const char prefix[] = PTRACED_SESSION_PREFIX "/";
+    const char *id = sd_bus_message_get_path(call) + strlen(prefix);
+    char first[PTRACED_SESSION_ID_MAX + 1];
+    size_t n = strcspn(id, "/");
+    int r;
+
+    r = auth_check(c, NULL, call, error);
+    if (r < 0)
+        return r;
+    n = n < sizeof(first) ? n : sizeof(first) - 1;
+    memcpy(first, id, n);
+    first[n] = '\0';
+    if (session_find(b, first))
+        return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no object %s",
+                                 sd_bus_message_get_path(call));
+    return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_SESSION, "There is no session %s", first);
+}
+
+/* For what sd-bus answers from our vtables. The methods of Session check for themselves, once they have
+ * read what is asked. */
+static int check_standard(const struct caller *c, const struct session *s, sd_bus_message *m,
+                          sd_bus_error *error)
+{
+    int r;
+
+    if (sd_bus_message_is_method_call(m, PTRACED_SESSION_INTERFACE, NULL))
+        return 0;
+    r = auth_check(c, s, m, error);
+    return r < 0 ? r : 0;
+}
+
+static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct broker *b = userdata;
+    struct caller *c = caller_of(b, m);
+    struct ptraced_path path;
+    struct session *s;
+
+    if (strcmp(sd_bus_message_get_path(m), PTRACED_SESSION_PREFIX) == 0)
+        return check_standard(c, NULL, m, error);
+    ptraced_path_parse(sd_bus_message_get_path(m), &path);
+    s = path.kind == PTRACED_PATH_INVALID ? NULL : session_find(b, path.session);
+    if (!s)
+        return refuse_path(b, c, m, error);
+
+    switch (path.kind) {
+    case PTRACED_PATH_SESSION:
+    case PTRACED_PATH_PROCESS_LIST:
+        return check_standard(c, s, m, error);
+    case PTRACED_PATH_PROCESS:
+    case PTRACED_PATH_THREAD_LIST:
+    case PTRACED_PATH_THREAD:
+        return route(s, c, &path, m, error);
+    case PTRACED_PATH_INVALID:
+        break;
+    }
+    return 0;
+}
+
+int route_add(struct broker *b)
+{
+    return sd_bus_add_fallback(b->bus, NULL, PTRACED_SESSION_PREFIX, on_call, b);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <systemd/sd-bus.h>
+
+/* What the keeper has found out about a process that somebody wants to trace. */
+
+#define TARGET_COMM_MAX 64 /* 15 bytes, each escaped as four */
+
+struct target {
+    pid_t pid;
+    pid_t tracer; /* 0: none */
+    char comm[TARGET_COMM_MAX];
+    char tracer_comm[TARGET_COMM_MAX];
+    bool kernel_thread;
+    bool zombie;
+    bool own; /* one of ptraced's processes */
+};
+
+/* Reads the answer to Inspect. -EBADMSG where what is needed is missing. */
+int target_read(sd_bus_message *reply, struct target *ret);
+
+/* 0 where it can be traced; an error that says why not, and its negative errno. `ours` says whether its
+ * tracer, if it has one, is one of ptraced's. */
+int target_check(const struct target *t, bool ours, sd_bus_error *error);

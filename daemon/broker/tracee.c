@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "bus-api/macro.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/session.h"
+#include "daemon/broker/tracee.h"
+#include "daemon/broker/tracer-link.h"
+
+int tracee_new(struct broker *b, pid_t pid, struct tracer *tracer, struct tracee **ret)
+{
+    struct tracee *t;
+    int r;
+
+    t = calloc(1, sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    *t = (struct tracee){.broker = b, .pid = pid};
+    list_init(&t->attachments);
+    list_init(&t->parked);
+
+    r = index_add(&b->tracees, (uint64_t) pid, t);
+    if (r < 0) {
+        free(t);
+        return r;
+    }
+    if (tracer)
+        tracee_set_tracer(t, tracer);
+    *ret = t;
+    return 0;
+}
+
+void tracee_set_tracer(struct tracee *t, struct tracer *tracer)
+{
+    t->tracer = tracer;
+    list_append(&tracer->tracees, &t->tracees);
+}
+
+void tracee_release(struct tracee *t)
+{
+    if (!list_empty(&t->attachments) || t->n_requests > 0)
+        return;
+    index_remove(&t->broker->tracees, (uint64_t) t->pid, t);
+    list_remove(&t->tracees);
+    free(t);
+}
+
+struct tracee *tracee_find(struct broker *b, pid_t pid)
+{
+    struct tracee *found = NULL;
+
+    INDEX_FOREACH (i, &b->tracees, (uint64_t) pid)
+        found = b->tracees.items[i].value;
+    return found;
+}
+
+static struct tracee *find_at_tracer(struct broker *b, pid_t pid, const struct tracer *tracer)
+{
+    INDEX_FOREACH (i, &b->tracees, (uint64_t) pid) {
+        struct tracee *t = b->tracees.items[i].value;
+
+        if (t->tracer == tracer)
+            return t;
+    }
+    return NULL;
+}
+
+int attachment_add(struct session *s, struct tracer *tracer, pid_t pid)
+{
+    struct attachment *a;
+    struct tracee *t;
+    int r;
+
+    if (attachment_find(s, pid, tracer))
+        return 0;
+    a = calloc(1, sizeof(*a));
+    if (!a)
+        return -ENOMEM;
+
+    t = find_at_tracer(s->broker, pid, tracer);
+    if (!t) {
+        r = tracee_new(s->broker, pid, tracer, &t);
+        if (r < 0) {
+            free(a);
+            return r;
+        }
+    }
+    a->tracee = t;
+    a->session = s;
+    list_append(&t->attachments, &a->of_tracee);
+    list_append(&s->attachments, &a->of_session);
+    s->n_attachments++;
+    return 0;
+}
+
+void attachment_free(struct attachment *a)
+{
+    struct tracee *t = a->tracee;
+
+    list_remove(&a->of_tracee);
+    list_remove(&a->of_session);
+    a->session->n_attachments--;
+    free(a);
+    tracee_release(t);
+}
+
+struct attachment *attachment_find(struct session *s, pid_t pid, const struct tracer *tracer)
+{
+    struct attachment *found = NULL;
+
+    INDEX_FOREACH (i, &s->broker->tracees, (uint64_t) pid) {
+        struct tracee *t = s->broker->tracees.items[i].value;
+
+        if (tracer && t->tracer != tracer)
+            continue;
+        LIST_FOREACH (struct attachment, a, &t->attachments, of_tracee)
+            if (a->session == s)
+                found = a;
+    }
+    return found;
+}

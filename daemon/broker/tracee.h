@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/broker/list.h"
+
+struct broker;
+struct session;
+struct tracer;
+
+/* A process that a tracer holds, or is about to hold: entered when the first request to attach to it
+ * begins, so that two concurrent ones end up with the same tracer. */
+struct tracee {
+    struct list tracees; /* of the tracer */
+    struct broker *broker;
+    struct tracer *tracer; /* NULL: one is being fetched */
+    pid_t pid;
+    struct list attachments;
+    struct list parked;    /* requests that wait for the tracer */
+    unsigned n_requests; /* that are about to use it */
+};
+
+/* A session's hold on a tracee, as the tracer has announced it. */
+struct attachment {
+    struct list of_tracee;
+    struct list of_session;
+    struct tracee *tracee;
+    struct session *session;
+    uint64_t serial; /* of the last event that went through the broker */
+};
+
+/* The tracer may be NULL. A tracee that has neither attachments nor requests is gone with the next
+ * tracee_release(). */
+int tracee_new(struct broker *b, pid_t pid, struct tracer *tracer, struct tracee **ret);
+void tracee_set_tracer(struct tracee *t, struct tracer *tracer);
+void tracee_release(struct tracee *t);
+
+/* The one that was entered last, where the pid has been reused and the first tracer has not yet said
+ * so. NULL where there is none. */
+struct tracee *tracee_find(struct broker *b, pid_t pid);
+
+/* Enters what a tracer has announced; entering it again does nothing. */
+int attachment_add(struct session *s, struct tracer *tracer, pid_t pid);
+void attachment_free(struct attachment *a);
+
+/* `tracer` NULL: whichever holds it. NULL where the session doesn't trace the process. */
+struct attachment *attachment_find(struct session *s, pid_t pid, const struct tracer *tracer);

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/internal.h"
+#include "bus-api/macro.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/events.h"
+#include "daemon/broker/session.h"
+#include "daemon/broker/share.h"
+#include "daemon/broker/tracee.h"
+#include "daemon/broker/tracer-link.h"
+
+static struct tracer *tracer_of(struct wire *w)
+{
+    return LIST_ITEM(w, struct tracer, wire);
+}
+
+static void tracer_no_answer(struct wire *w, bool timed_out, pid_t about, sd_bus_error *error)
+{
+    const struct tracer *t = tracer_of(w);
+    const struct tracee *first = LIST_FIRST(&t->tracees, struct tracee, tracees);
+    pid_t pid = about ? about : first ? first->pid : 0;
+    char whose[64] = "";
+
+    if (pid)
+        snprintf(whose, sizeof(whose), " of process %d", pid);
+    if (timed_out)
+        sd_bus_error_setf(error, PTRACED_ERROR_TIMED_OUT,
+                          "The tracer%s does not answer; what it traces may hold it up. Try again, "
+                          "or close the session, which ends such a tracer",
+                          whose);
+    else
+        sd_bus_error_setf(error, PTRACED_ERROR_TRACER_GONE,
+                          "The tracer%s has ended; attach again to go on", whose);
+}
+
+static void tracer_settled(struct wire *w)
+{
+    tracer_settle(tracer_of(w));
+}
+
+void tracer_settle(struct tracer *t)
+{
+    bool needed = t->used && !t->idle;
+
+    if (t->wire.n_calls == 0 && !needed)
+        tracer_free(t);
+}
+
+static uint64_t now_usec(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* The tracer takes its count of events with it; ours goes on from the last that was seen. */
+static void post_lost(const struct attachment *a)
+{
+    struct ptraced_event_record e = {
+        .serial = a->serial + 1,
+        .usec = now_usec(),
+        .pid = a->tracee->pid,
+        .tid = a->tracee->pid,
+        .kind = "lost",
+    };
+    int r;
+
+    strcpy(e.session, a->session->id);
+    ptraced_event_add_b(&e, "process", true);
+    r = ptraced_event_add_s(&e, "reason", "tracer");
+    if (r < 0)
+        log_warning(&a->session->broker->log, "Out of memory, not telling that process %d is lost",
+                    e.pid);
+    else
+        events_post(a->session, &e);
+    ptraced_event_done(&e);
+}
+
+static void tracer_gone(struct wire *w)
+{
+    struct tracer *t = tracer_of(w);
+
+    if (!list_empty(&t->tracees))
+        log_warning(&t->broker->log, "Tracer %d has died; what it traced runs on", t->pid);
+    LIST_FOREACH (struct share, share, &t->shares, of_tracer)
+        stream_flush(share);
+    LIST_FOREACH (struct tracee, tracee, &t->tracees, tracees)
+        LIST_FOREACH (struct attachment, a, &tracee->attachments, of_tracee)
+            post_lost(a);
+    tracer_free(t);
+}
+
+static const struct wire_ops tracer_ops = {
+    .no_answer = tracer_no_answer,
+    .settled = tracer_settled,
+    .gone = tracer_gone,
+};
+
+static int on_process_added(struct tracer *t, struct session *s, sd_bus_message *m)
+{
+    uint32_t pid;
+    int r;
+
+    r = sd_bus_message_read(m, "u", &pid);
+    if (r < 0)
+        return r;
+    return attachment_add(s, t, (pid_t) pid);
+}
+
+static int on_process_removed(struct tracer *t, struct session *s, sd_bus_message *m)
+{
+    struct attachment *a;
+    uint32_t pid;
+    int r;
+
+    r = sd_bus_message_read(m, "u", &pid);
+    if (r < 0)
+        return r;
+    a = attachment_find(s, (pid_t) pid, t);
+    if (a)
+        attachment_free(a);
+    events_process_removed(s, (pid_t) pid);
+    return 0;
+}
+
+static int on_lost(struct tracer *t, struct session *s, sd_bus_message *m)
+{
+    struct share *share = share_find(s, t);
+    uint64_t total;
+    int r;
+
+    r = sd_bus_message_read(m, "t", &total);
+    if (r >= 0 && share)
+        share->lost = total;
+    return r;
+}
+
+static int on_ready(struct tracer *t, struct session *s, sd_bus_message *m)
+{
+    events_ready(s, t);
+    return 0;
+}
+
+static int on_events(struct tracer *t, struct session *s, sd_bus_message *m)
+{
+    struct share *share = share_find(s, t);
+
+    return share ? stream_add(&t->broker->stream, share, m) : 0;
+}
+
+static const struct {
+    const char *member;
+    int (*handler)(struct tracer *t, struct session *s, sd_bus_message *m);
+} session_signals[] = {
+    {"Events", on_events},
+    {"Ready", on_ready},
+    {"ProcessAdded", on_process_added},
+    {"ProcessRemoved", on_process_removed},
+    {"Lost", on_lost},
+};
+
+static int handle_signal(struct tracer *t, sd_bus_message *m)
+{
+    const char *member = sd_bus_message_get_member(m), *id;
+    struct session *s;
+    int r;
+
+    for (size_t i = 0; i < ELEMENTSOF(session_signals); i++) {
+        if (strcmp(session_signals[i].member, member) != 0)
+            continue;
+        r = sd_bus_message_read(m, "s", &id);
+        if (r < 0)
+            return r;
+        /* It may have been closed while the signal was on its way. */
+        s = session_find(t->broker, id);
+        return s ? session_signals[i].handler(t, s, m) : 0;
+    }
+    return 0;
+}
+
+static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+    struct tracer *t = userdata;
+    int r;
+
+    if (sd_bus_message_is_signal(m, PTRACED_TRACER_INTERFACE, "Idle")) {
+        t->idle = true;
+        tracer_settle(t);
+        return 1;
+    }
+    /* Whichever session it is for: even one that has just been closed keeps the tracer busy. */
+    if (sd_bus_message_is_signal(m, PTRACED_TRACER_INTERFACE, "ProcessAdded")) {
+        t->used = true;
+        t->idle = false;
+    }
+    r = handle_signal(t, m);
+    if (r < 0)
+        log_warning(&t->broker->log, "Signal %s of tracer %d failed, ignoring: %s",
+                    sd_bus_message_get_member(m), t->pid, strerror(-r));
+    return 1;
+}
+
+int tracer_new(struct broker *b, pid_t pid, int fd, struct tracer **ret)
+{
+    struct tracer *t;
+    int r;
+
+    t = calloc(1, sizeof(*t));
+    if (!t) {
+        close(fd);
+        return -ENOMEM;
+    }
+    t->broker = b;
+    t->pid = pid;
+    list_init(&t->shares);
+    list_init(&t->tracees);
+
+    r = wire_open(&t->wire, b->event, fd, &tracer_ops);
+    if (r < 0) {
+        free(t);
+        return r;
+    }
+    list_append(&b->tracers, &t->tracers);
+    r = sd_bus_match_signal(t->wire.bus, NULL, NULL, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE,
+                            NULL, on_signal, t);
+    if (r < 0) {
+        tracer_free(t);
+        return r;
+    }
+    *ret = t;
+    return 0;
+}
+
+/* The last attachment takes its tracee with it; one that is left is of requests that are about to
+ * fail, and gives them time to say so. */
+static void drop_tracees(struct tracer *t)
+{
+    struct tracee *tracee;
+
+    while ((tracee = LIST_FIRST(&t->tracees, struct tracee, tracees))) {
+        list_remove(&tracee->tracees);
+        tracee->n_requests++;
+        while (!list_empty(&tracee->attachments))
+            attachment_free(LIST_FIRST(&tracee->attachments, struct attachment, of_tracee));
+        tracee->n_requests--;
+        tracee->tracer = NULL;
+        tracee_release(tracee);
+    }
+}
+
+void tracer_free(struct tracer *t)
+{
+    struct share *share;
+
+    list_remove(&t->tracers);
+    wire_close(&t->wire);
+    drop_tracees(t);
+    while ((share = LIST_FIRST(&t->shares, struct share, of_tracer))) {
+        struct session *s = share->session;
+
+        share_free(share);
+        events_share_changed(s);
+    }
+    free(t);
+}
+
+struct tracer *tracer_find(const struct broker *b, pid_t pid)
+{
+    LIST_FOREACH (struct tracer, t, &b->tracers, tracers)
+        if (t->pid == pid)
+            return t;
+    return NULL;
+}
+
+int tracer_new_call(struct tracer *t, const char *member, sd_bus_message **ret)
+{
+    if (!t->wire.bus)
+        return -ENOTCONN;
+    return sd_bus_message_new_method_call(t->wire.bus, ret, NULL, PTRACED_TRACER_PATH,
+                                          PTRACED_TRACER_INTERFACE, member);
+}
+
+int tracer_call(struct tracer *t, sd_bus_message *m, uint64_t timeout_usec, pid_t about,
+                wire_reply_t callback, void *userdata)
+{
+    return wire_call(&t->wire, m, timeout_usec, about, callback, userdata);
+}

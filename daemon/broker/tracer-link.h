@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <systemd/sd-bus.h>
+
+#include "daemon/broker/list.h"
+#include "daemon/broker/wire.h"
+
+struct broker;
+
+/* A tracer, and the connection to it. The broker closes it, which ends it, when it has nothing left
+ * and no call to it is under way. One that goes by itself has died; its tracees are lost. */
+struct tracer {
+    struct list tracers; /* of the broker */
+    struct broker *broker;
+    pid_t pid;
+    struct wire wire;
+    struct list shares;
+    struct list tracees;
+    unsigned n_routed;
+    bool used; /* it has held a process */
+    bool idle; /* it holds none any more, and its queues are empty */
+};
+
+/* Takes the descriptor in any case. */
+int tracer_new(struct broker *b, pid_t pid, int fd, struct tracer **ret);
+
+/* Closes the connection. Its shares, tracees and attachments go too, without an event. */
+void tracer_free(struct tracer *t);
+
+/* Closes the connection if nobody needs the tracer any more. */
+void tracer_settle(struct tracer *t);
+
+/* NULL where no tracer has that pid. */
+struct tracer *tracer_find(const struct broker *b, pid_t pid);
+
+/* A new call of the broker's own interface to it. `about` is the process to name in the error of a
+ * call that gets no answer; 0: whichever it traces. */
+int tracer_new_call(struct tracer *t, const char *member, sd_bus_message **ret);
+int tracer_call(struct tracer *t, sd_bus_message *m, uint64_t timeout_usec, pid_t about,
+                wire_reply_t callback, void *userdata);
