@@ -125,8 +125,6 @@ char *advice_for(int r, const char *said, pid_t pid, bool local, bool embedded)
         return says(said, "ptracectl status") ? NULL
                                               : format("'ptracectl status' shows which session "
                                                        "traces what.");
-    case -EDQUOT:
-        return says(said, "ptracectl") ? NULL : format("'ptracectl close SESSION' makes room.");
     default:
         return NULL;
     }

@@ -184,14 +184,26 @@ void event_print_words(FILE *out, const ptraced_event *e)
     print_details(out, e);
 }
 
+/* An exec by the leader, as most are, has no tale to tell. */
+static bool is_leaders_exec(const ptraced_event *e)
+{
+    int64_t old;
+
+    return ptraced_event_get_kind(e) == PTRACED_EVENT_EXEC &&
+           ptraced_event_get_detail(e, "old-tid", &old) >= 0 && old == ptraced_event_get_tid(e);
+}
+
 /* Details line up, and a line without any has no spaces at its end. */
-static void print_padding(FILE *out, const ptraced_event *e)
+static void print_padded_details(FILE *out, const ptraced_event *e)
 {
     size_t n = strlen(ptraced_event_get_kind_name(e));
     char type;
 
-    if (n < KIND_WIDTH && ptraced_event_get_detail_key(e, 0, &type))
+    if (is_leaders_exec(e) || !ptraced_event_get_detail_key(e, 0, &type))
+        return;
+    if (n < KIND_WIDTH)
         fprintf(out, "%*s", (int)(KIND_WIDTH - n), "");
+    print_details(out, e);
 }
 
 static void print_line(struct event_printer *p, const ptraced_event *e)
@@ -208,8 +220,7 @@ static void print_line(struct event_printer *p, const ptraced_event *e)
     fprintf(p->out, "%-*s %s", p->width, who, colour);
     print_string(p->out, ptraced_event_get_kind_name(e));
     fputs(*colour ? COLOUR_OFF : "", p->out);
-    print_padding(p->out, e);
-    print_details(p->out, e);
+    print_padded_details(p->out, e);
     /* `stop` says so itself. */
     if (ptraced_event_get_stopped(e) && kind != PTRACED_EVENT_STOP)
         fputs(" [stopped]", p->out);

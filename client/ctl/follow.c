@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -57,10 +58,13 @@ static bool nothing_left(struct follow *f, pid_t pid)
 
 static int note_loss(struct follow *f, const ptraced_event *e)
 {
+    const char *reason = ptraced_event_get_detail_string(e, "reason");
     pid_t pid = ptraced_event_get_pid(e);
     int64_t process = 0;
 
     ptraced_event_get_detail(e, "process", &process);
+    if (process && (!reason || strcmp(reason, "detached") != 0))
+        f->lost = true;
     if (!process && (!live_has(&f->live, pid) || !nothing_left(f, pid)))
         return 0;
     return live_remove(&f->live, pid);

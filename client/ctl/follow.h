@@ -27,6 +27,7 @@ struct follow {
     int signal;  /* the signal that ended it, or 0 */
     bool closed; /* the session has ended */
     bool output_failed;
+    bool lost;       /* a process could not be followed to its end, and nobody had asked for that */
     pid_t reaped;    /* the program, once it is */
     int wait_status; /* and its status */
     uint64_t n_printed;

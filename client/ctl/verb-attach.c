@@ -88,9 +88,9 @@ int verb_attach(struct context *c, int n_arguments, char **arguments)
     if (r != CTL_OK)
         return r;
     r = attach_all(c, session, n_arguments, arguments, &n);
-    if (n > 0 || c->options.session)
+    if (n > 0)
         print_session(&c->options, ptraced_session_get_id(session));
-    else
+    else if (!c->options.session)
         ptraced_session_close(session);
     return r;
 }

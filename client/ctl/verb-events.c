@@ -90,7 +90,10 @@ static int follow_to_end(struct context *c, struct follow *f)
     if (f->closed)
         report_notice(&c->options, "The session has ended.");
     follow_report_lost(f, &c->options);
-    return CTL_OK;
+    if (!f->lost)
+        return CTL_OK;
+    report_error("Not everything was followed to its end; the events 'lost' say why.");
+    return CTL_FAILURE;
 }
 
 /* A session of its own is ended in order, so that what it traces runs on before ptracectl exits

@@ -77,10 +77,11 @@ static int spawn(struct context *c, struct follow *f, char *const argv[])
 static int fail_and_wait(struct context *c, struct follow *f, int error)
 {
     if (f->output_failed)
-        report_error("Failed to write events, waiting for the program without: %s",
-                     strerror(-error));
+        report_error("Failed to write events: %s", strerror(-error));
     else
-        report_failure(c, error, 0, "Lost the service, waiting for the program without");
+        report_failure(c, error, 0, "Lost the connection to the service");
+    if (f->program != 0)
+        report_notice(&c->options, "Process %d runs on untraced; waiting for its end.", f->program);
     ptraced_session_close(f->session);
     (void)follow_program(f);
     return CTL_RUN_FAILED;

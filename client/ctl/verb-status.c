@@ -142,15 +142,23 @@ static int write_all(struct view *v)
     return first;
 }
 
+static void print_stopped(const ptraced_event *e)
+{
+    printf("    %d stopped by ", ptraced_event_get_tid(e));
+    if (ptraced_event_get_kind(e) == PTRACED_EVENT_STOP)
+        fputs("an interrupt", stdout);
+    else
+        event_print_words(stdout, e);
+    putchar('\n');
+}
+
 static void print_tracee(const struct ptraced_tracee_info *t, const struct held *h)
 {
     printf("  %d (uid %u), %u thread%s\n", t->pid, t->uid, t->threads, t->threads == 1 ? "" : "s");
     for (int i = 0; i < h->n; i++) {
         if (ptraced_event_get_pid(h->events[i]) != t->pid)
             continue;
-        printf("    %d stopped by ", ptraced_event_get_tid(h->events[i]));
-        event_print_words(stdout, h->events[i]);
-        putchar('\n');
+        print_stopped(h->events[i]);
     }
 }
 
