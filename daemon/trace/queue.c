@@ -34,7 +34,8 @@ bool event_queue_push(struct event_queue *q, struct event *e)
     }
     e->unsent = q->streaming;
     e->untaken = q->keeping;
-    TAILQ_INSERT_TAIL(&q->events, event_ref(e), queue);
+    event_ref(e); /* not inside the macro, which evaluates its arguments many times */
+    TAILQ_INSERT_TAIL(&q->events, e, queue);
     q->n_events++;
     if (!q->next_unsent && e->unsent)
         q->next_unsent = e;

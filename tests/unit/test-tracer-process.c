@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/event.h"
+#include "bus-api/internal.h"
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "daemon/keeper/control.h"
+#include "daemon/trace/ledger.h"
+#include "daemon/trace/procfs.h"
+
+/* A tracer as a process. The test plays its keeper, without guarding it, so that LeakSanitizer can
+ * look at it when it ends, and its broker. Its one argument is the tracer's path. */
+
+#define TRACER NULL, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE
+
+struct fixture {
+    const char *program;
+    pid_t tracer;
+    int control;
+    int ledger;
+    sd_bus *bus;
+    pid_t tracee;
+};
+
+/* Between fork and exec. */
+static _Noreturn void run_tracer(const struct fixture *f, int control)
+{
+    int a = fcntl(control, F_DUPFD, 10), b = fcntl(f->ledger, F_DUPFD, 10);
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setenv("ASAN_OPTIONS", "detect_leaks=1", 1);
+    dup2(a, TRACER_CONTROL_FD);
+    dup2(b, TRACER_LEDGER_FD);
+    close_range(TRACER_LEDGER_FD + 1, ~0U, 0);
+    execl(f->program, f->program, NULL);
+    _exit(99);
+}
+
+static void start_tracer(struct fixture *f)
+{
+    int pair[2];
+
+    assert_return_code(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), errno);
+    assert_return_code(ledger_create(&f->ledger), 0);
+    f->tracer = fork();
+    assert_true(f->tracer >= 0);
+    if (f->tracer == 0)
+        run_tracer(f, pair[1]);
+    close(pair[1]);
+    f->control = pair[0];
+}
+
+static void adopt(struct fixture *f)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct control_message order = {.order = CONTROL_ADOPT};
+    struct iovec iov = {&order, sizeof(order)};
+    struct msghdr m = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    int pair[2];
+
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), errno);
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.header), &pair[1], sizeof(int));
+    assert_return_code(sendmsg(f->control, &m, 0), errno);
+    close(pair[1]);
+
+    assert_return_code(sd_bus_new(&f->bus), 0);
+    assert_return_code(sd_bus_set_fd(f->bus, pair[0], pair[0]), 0);
+    assert_return_code(sd_bus_negotiate_fds(f->bus, true), 0);
+    assert_return_code(sd_bus_start(f->bus), 0);
+}
+
+static void start_tracee(struct fixture *f)
+{
+    f->tracee = fork();
+    assert_true(f->tracee >= 0);
+    if (f->tracee == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+        close_range(3, ~0U, 0); /* the broker's end of the socket among them */
+        for (;;)
+            pause();
+    }
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = *state;
+
+    start_tracer(f);
+    adopt(f);
+    start_tracee(f);
+    return 0;
+}
+
+/* -1 where the tracer does not end within five seconds. */
+static int exit_status_of_tracer(struct fixture *f)
+{
+    int status;
+
+    for (int msec = 0; msec < 5000; msec++) {
+        if (waitpid(f->tracer, &status, WNOHANG) == f->tracer) {
+            f->tracer = 0;
+            return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        }
+        usleep(1000);
+    }
+    return -1;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    sd_bus_close_unref(f->bus);
+    f->bus = NULL;
+    close(f->control);
+    close(f->ledger);
+    if (f->tracer > 0) {
+        kill(f->tracer, SIGKILL);
+        waitpid(f->tracer, NULL, 0);
+    }
+    kill(f->tracee, SIGKILL);
+    waitpid(f->tracee, NULL, 0);
+    return 0;
+}
+
+static void open_session(struct fixture *f)
+{
+    assert_return_code(sd_bus_call_method(f->bus, TRACER, "OpenSession", NULL, NULL, "susssb", "s1",
+                                          1000u, "name", ":1.1", "client", true),
+                       0);
+}
+
+static int attach(struct fixture *f, sd_bus_error *error)
+{
+    int fd = (int)syscall(SYS_pidfd_open, f->tracee, 0), r;
+
+    assert_true(fd >= 0);
+    r = sd_bus_call_method(f->bus, TRACER, "Attach", error, NULL, "shua{sv}", "s1", fd, 0u, 1,
+                           "stop", "b", true);
+    close(fd);
+    return r;
+}
+
+static char state_of_tracee(const struct fixture *f)
+{
+    struct proc_status s;
+
+    return proc_read_status(f->tracee, &s) < 0 ? '-' : s.state;
+}
+
+/* The number of events in an answer; the first one's kind is compared. */
+static int count_events(sd_bus_message *reply, const char *kind)
+{
+    struct ptraced_event_record e;
+    int n = 0;
+
+    assert_return_code(sd_bus_message_enter_container(reply, 'a', PTRACED_EVENT_SIGNATURE), 0);
+    while (ptraced_event_read(reply, &e) > 0) {
+        if (n++ == 0)
+            assert_string_equal(e.kind, kind);
+        ptraced_event_done(&e);
+    }
+    return n;
+}
+
+static void ends_clean_after_a_session_s_life(void **state)
+{
+    struct fixture *f = *state;
+    char path[PTRACED_PATH_MAX];
+    sd_bus_message *reply;
+
+    open_session(f);
+    assert_return_code(attach(f, NULL), 0);
+    assert_int_equal(state_of_tracee(f), 't');
+
+    assert_return_code(sd_bus_call_method(f->bus, TRACER, "ListStopped", NULL, &reply, "s", "s1"),
+                       0);
+    assert_int_equal(count_events(reply, "stop"), 1);
+    sd_bus_message_unref(reply);
+    assert_return_code(
+        sd_bus_call_method(f->bus, TRACER, "TakeEvent", NULL, &reply, "suu", "s1", 0u, 0u), 0);
+    assert_int_equal(count_events(reply, "stop"), 1);
+    sd_bus_message_unref(reply);
+    assert_return_code(
+        sd_bus_call_method(f->bus, TRACER, "TakeEvent", NULL, &reply, "suu", "s1", 0u, 0u), 0);
+    assert_int_equal(count_events(reply, "stop"), 0);
+    sd_bus_message_unref(reply);
+
+    ptraced_path_thread(path, "s1", f->tracee, f->tracee);
+    assert_return_code(sd_bus_call_method(f->bus, NULL, path, PTRACED_THREAD_INTERFACE, "Continue",
+                                          NULL, NULL, "a{sv}", 0),
+                       0);
+    assert_return_code(sd_bus_call_method(f->bus, NULL, path, "org.freedesktop.DBus.Properties",
+                                          "GetAll", NULL, NULL, "s", PTRACED_THREAD_INTERFACE),
+                       0);
+    ptraced_path_process(path, "s1", f->tracee);
+    assert_return_code(sd_bus_call_method(f->bus, NULL, path, "org.freedesktop.DBus.Introspectable",
+                                          "Introspect", NULL, NULL, ""),
+                       0);
+    assert_return_code(sd_bus_call_method(f->bus, TRACER, "CloseSession", NULL, NULL, "s", "s1"),
+                       0);
+    assert_int_not_equal(state_of_tracee(f), 't');
+    f->bus = sd_bus_close_unref(f->bus);
+    assert_int_equal(exit_status_of_tracer(f), 0);
+}
+
+static void keeps_its_tracees_without_a_broker_and_gives_them_to_the_next(void **state)
+{
+    struct fixture *f = *state;
+    sd_bus_message *reply;
+
+    open_session(f);
+    assert_return_code(attach(f, NULL), 0);
+    f->bus = sd_bus_close_unref(f->bus);
+    usleep(50000);
+    assert_int_equal(state_of_tracee(f), 't');
+
+    adopt(f);
+    assert_return_code(sd_bus_call_method(f->bus, TRACER, "ListStopped", NULL, &reply, "s", "s1"),
+                       0);
+    assert_int_equal(count_events(reply, "stop"), 1);
+    sd_bus_message_unref(reply);
+}
+
+static void releases_everything_when_its_keeper_dies(void **state)
+{
+    struct fixture *f = *state;
+
+    open_session(f);
+    assert_return_code(attach(f, NULL), 0);
+    shutdown(f->control, SHUT_RDWR);
+    assert_int_equal(exit_status_of_tracer(f), 0);
+    assert_int_not_equal(state_of_tracee(f), 't');
+    assert_int_equal(kill(f->tracee, 0), 0);
+}
+
+static void refusals_name_what_is_wrong(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+    char path[PTRACED_PATH_MAX];
+
+    assert_int_equal(attach(f, &error), -ENXIO);
+    assert_true(sd_bus_error_has_name(&error, PTRACED_ERROR_NO_SUCH_SESSION));
+    sd_bus_error_free(&error);
+
+    open_session(f);
+    ptraced_path_process(path, "s1", f->tracee);
+    assert_int_equal(sd_bus_call_method(f->bus, NULL, path, PTRACED_PROCESS_INTERFACE, "Detach",
+                                        &error, NULL, ""),
+                     -EUNATCH);
+    assert_non_null(strstr(error.message, "does not trace process"));
+}
+
+int main(int argc, char **argv)
+{
+    struct fixture f = {.program = argv[1]};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate_setup_teardown(ends_clean_after_a_session_s_life, setup, teardown,
+                                                 &f),
+        cmocka_unit_test_prestate_setup_teardown(
+            keeps_its_tracees_without_a_broker_and_gives_them_to_the_next, setup, teardown, &f),
+        cmocka_unit_test_prestate_setup_teardown(releases_everything_when_its_keeper_dies, setup,
+                                                 teardown, &f),
+        cmocka_unit_test_prestate_setup_teardown(refusals_name_what_is_wrong, setup, teardown, &f),
+    };
+
+    if (argc != 2)
+        return 2;
+    ptraced_errors_register();
+    return cmocka_run_group_tests_name("tracer-process", tests, NULL, NULL);
+}
