@@ -6,8 +6,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <systemd/sd-daemon.h>
-
 #include "daemon/keeper/control.h"
 #include "daemon/tracer/control.h"
 #include "daemon/tracer/tracer.h"
@@ -51,7 +49,8 @@ static void adopt(struct tracer *t, int fd)
     int r = tracer_adopt(t, fd);
 
     if (r < 0)
-        fprintf(stderr, SD_ERR "Tracer %d cannot serve its broker: %s\n", getpid(), strerror(-r));
+        fprintf(stderr, "ptraced-tracer: Tracer %d cannot serve its broker: %s\n", getpid(),
+                strerror(-r));
 }
 
 static int on_control(sd_event_source *source, int fd, uint32_t revents, void *userdata)

@@ -5,8 +5,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include <systemd/sd-daemon.h>
-
 #include "bus-api/errors.h"
 #include "config.h"
 #include "daemon/keeper/control.h"
@@ -20,8 +18,8 @@
 #endif
 
 #ifdef __SANITIZE_ADDRESS__
-/* LeakSanitizer stops its own process with ptrace(2), which a tracer that its keeper guards does not
- * allow; tests look for the tracer's leaks where nobody guards it. */
+/* LeakSanitizer stops its own process with ptrace(2), which a tracer that its keeper guards does
+ * not allow; tests look for the tracer's leaks where nobody guards it. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -47,12 +45,13 @@ static int run(void)
 
     r = tracer_new(TRACER_CONTROL_FD, TRACER_LEDGER_FD, &t);
     if (r < 0) {
-        fprintf(stderr, SD_ERR "Could not start the tracer: %s\n", strerror(-r));
+        fprintf(stderr, "ptraced-tracer: Could not start the tracer: %s\n", strerror(-r));
         return 1;
     }
     r = loop_run(t);
     if (r < 0)
-        fprintf(stderr, SD_ERR "The tracer gives up: %s; its tracees run on\n", strerror(-r));
+        fprintf(stderr, "ptraced-tracer: The tracer gives up: %s; its tracees run on\n",
+                strerror(-r));
     tracer_free(t);
     return r < 0 ? 1 : 0;
 }
