@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <unistd.h>
+
 #include "daemon/trace/children.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/ptrace-ops.h"
@@ -82,6 +84,38 @@ static void join_process(struct trace *t, struct tracee *creator, struct tracee 
             follow_into(t, e->attachment, p, child);
 }
 
+void children_stray_dies(struct trace *t, struct tracee *stray)
+{
+    if (stray->unwanted) /* its creator has told of it */
+        return;
+    t->dead_strays[t->n_dead_strays++ % TRACE_DEAD_STRAYS] = stray->tid;
+    stray->unwanted = true;
+}
+
+/* Once for each. A creator that was killed leaves its entry here, until the number is another's. */
+static bool is_dead_stray(struct trace *t, pid_t tid)
+{
+    struct proc_status status;
+
+    for (unsigned i = 0; i < TRACE_DEAD_STRAYS; i++) {
+        if (t->dead_strays[i] != tid)
+            continue;
+        t->dead_strays[i] = 0;
+        return proc_read_status(tid, &status) < 0 || status.tracer != getpid() ||
+               status.state == 'Z' || status.state == 'X';
+    }
+    return false;
+}
+
+static struct tracee *find_child(struct trace *t, pid_t tid)
+{
+    struct tracee *child = tidmap_get(&t->tids, tid);
+
+    if (child || is_dead_stray(t, tid))
+        return child;
+    return process_add_tracee(t, NULL, tid, TRACEE_NEW);
+}
+
 void children_on_event(struct trace *t, struct tracee *creator, enum stop_kind kind)
 {
     struct event e = {.kind = event_of(kind)};
@@ -94,9 +128,7 @@ void children_on_event(struct trace *t, struct tracee *creator, enum stop_kind k
     e.child.thread = creator->process && kind != STOP_FORK &&
                      pidref_has_thread(&creator->process->pidref, e.child.tid);
 
-    child = tidmap_get(&t->tids, e.child.tid);
-    if (!child)
-        child = process_add_tracee(t, NULL, e.child.tid, TRACEE_NEW);
+    child = find_child(t, e.child.tid);
     if (child && !child->process && creator->process) {
         if (e.child.thread) {
             process_adopt(t, creator->process, child);

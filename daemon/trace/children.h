@@ -16,6 +16,11 @@ void children_on_event(struct trace *t, struct tracee *creator, enum stop_kind k
  * process leader isn't traced. NULL where there is nothing to do about it. */
 struct tracee *children_find_unknown(struct trace *t, pid_t tid, const struct stop *stop);
 
+/* A stray has been killed, and reports its exit stop or its end. Its creator may be dying of the
+ * same signal and never tell of it, so it is let go: standing, it would keep its process from
+ * ending. */
+void children_stray_dies(struct trace *t, struct tracee *stray);
+
 /* At an exec: the other threads are gone, and `former` became `tracee`. */
 void children_forget_others(struct trace *t, struct tracee *tracee, pid_t former);
 

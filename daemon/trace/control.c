@@ -150,22 +150,28 @@ int trace_set_filter(struct session *s, pid_t pid, uint32_t report, uint32_t sto
     return 0;
 }
 
-/* Lets go of the threads that have no engine left, and resumes those that only this session held.
- */
-static void let_go(struct trace *t, pid_t pid)
+/* Whether a thread of the process is still on its way to the stop in which it is let go. */
+static bool any_is_leaving(const struct process *p)
 {
-    struct process *p = process_find(t, pid);
-    _cleanup_free_ pid_t *tids = NULL;
-    struct batch b;
-    size_t n;
+    const struct tracee *tracee;
 
-    if (!p)
-        return;
-    if (batch_list_threads(p, &tids, &n) < 0) {
-        tids = NULL;
-        n = 0;
-    }
-    batch_begin(&b, t);
+    TAILQ_FOREACH(tracee, &p->tracees, siblings)
+        if (!tracee->engines && !tracee->in_vfork &&
+            (tracee->state == TRACEE_NEW || tracee->state == TRACEE_STOPPING))
+            return true;
+    return false;
+}
+
+static int let_go_round(struct batch *b, const struct process *p)
+{
+    struct trace *t = b->trace;
+    _cleanup_free_ pid_t *tids = NULL;
+    size_t n;
+    int r;
+
+    r = batch_list_threads(p, &tids, &n);
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < n; i++) {
         struct tracee *tracee = tidmap_get(&t->tids, tids[i]);
 
@@ -175,7 +181,25 @@ static void let_go(struct trace *t, pid_t pid)
             resume_release(t, tracee);
     }
     for (size_t i = 0; i < n; i++)
-        batch_collect(&b, tids[i]);
+        batch_collect(b, tids[i]);
+    return 0;
+}
+
+/* Lets go of the threads that have no engine left, and resumes those that only this session held.
+ * A creator that was let go in its clone event brings a new thread with it, hence the rounds. */
+static void let_go(struct trace *t, pid_t pid)
+{
+    struct process *p = process_find(t, pid);
+    struct batch b;
+    int r = 0;
+
+    if (!p)
+        return;
+    batch_begin(&b, t);
+    do {
+        r = let_go_round(&b, p);
+        p = process_find(t, pid);
+    } while (r >= 0 && p && any_is_leaving(p) && b.n_late < BATCH_LATE_MAX);
     batch_end(&b);
 }
 

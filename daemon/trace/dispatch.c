@@ -79,6 +79,8 @@ static void on_end(struct trace *t, struct tracee *tracee, const struct stop *st
     struct process *p = tracee->process;
 
     tracee_apply(tracee, TRACEE_END);
+    if (!p)
+        children_stray_dies(t, tracee);
     engine_drop_holds(tracee);
     engine_report(t, tracee, &e);
     process_remove_tracee(t, tracee);
@@ -118,6 +120,8 @@ static void on_stop(struct trace *t, struct tracee *tracee, const struct stop *s
         break;
     case STOP_EXIT:
         on_exit_stop(t, tracee);
+        if (!tracee->process)
+            children_stray_dies(t, tracee);
         break;
     case STOP_SYSCALL:
     case STOP_SECCOMP:

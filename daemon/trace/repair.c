@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/trace/event.h"
 #include "daemon/trace/macro.h"
 #include "daemon/trace/pidref.h"
 #include "daemon/trace/procfs.h"
@@ -12,6 +13,9 @@
 #include "daemon/trace/repair.h"
 #include "daemon/trace/stop.h"
 #include "daemon/trace/wait.h"
+
+/* For one signal to be delivered; a thread that blocks it by now gets it later. */
+#define PATIENCE_USEC (1000 * 1000)
 
 struct item {
     struct pidref process;
@@ -109,12 +113,23 @@ int repair_plan(const struct ledger *l, struct repair **ret)
     return 0;
 }
 
+/* SIGCHLD is blocked, so one that came since the last look ends the wait at once. */
+static void wait_for_sigchld(void)
+{
+    const struct timespec patience = {.tv_nsec = 100 * 1000 * 1000};
+    sigset_t mask;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGCHLD);
+    (void)sigtimedwait(&mask, NULL, &patience);
+}
+
 /* Passes on what else comes until our own signal stops the thread. */
 static bool wait_for_own_signal(pid_t tid, int signo)
 {
-    const struct timespec pause = {.tv_nsec = 200 * 1000};
+    const uint64_t end = event_now_usec() + PATIENCE_USEC;
 
-    for (unsigned tries = 0; tries < 5000; tries++) {
+    while (event_now_usec() < end) {
         siginfo_t wait, info;
         struct stop stop;
         int r = wait_thread(tid, WNOHANG, &wait);
@@ -122,7 +137,7 @@ static bool wait_for_own_signal(pid_t tid, int signo)
         if (r < 0 && r != -EINTR)
             return false;
         if (r <= 0) {
-            nanosleep(&pause, NULL);
+            wait_for_sigchld();
             continue;
         }
         stop_decode(&wait, &stop);
@@ -187,6 +202,11 @@ static void run_one(const struct item *item)
 
 void repair_run(struct repair *r)
 {
+    sigset_t mask;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &mask, NULL);
     for (size_t i = 0; i < r->n; i++)
         run_one(&r->items[i]);
 }

@@ -28,6 +28,8 @@ struct trace_hooks {
     void (*process_removed)(struct session *s, pid_t pid, void *userdata);
 };
 
+#define TRACE_DEAD_STRAYS 16u
+
 struct trace {
     struct trace_hooks hooks;
     void *userdata;
@@ -37,6 +39,8 @@ struct trace {
     /* Threads that reported their first stop before their creator's event told whose they are. They
      * stand until then. */
     struct tracee_list strays;
+    pid_t dead_strays[TRACE_DEAD_STRAYS]; /* that ended before they were told of; a ring */
+    unsigned n_dead_strays;
     TAILQ_HEAD(session_list, session) sessions;
     bool can_raise; /* the scheduling class; false once the kernel has said no */
 };
@@ -52,9 +56,9 @@ int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *le
  * them go. Accepts NULL, returns NULL. */
 struct trace *trace_free(struct trace *t);
 
-/* Nothing is attached for any session and nothing is still to be let go. Leaders past their exit stop
- * may remain, whose end is reported only with that of their last thread: the kernel leaves them to
- * their parents when the tracer ends. */
+/* Nothing is attached for any session and nothing is still to be let go. Leaders past their exit
+ * stop may remain, whose end is reported only with that of their last thread: the kernel leaves
+ * them to their parents when the tracer ends. */
 bool trace_is_idle(const struct trace *t);
 
 /* One result of a wait. */
