@@ -81,11 +81,33 @@ static bool tick(struct batch *b)
     return progress;
 }
 
-/* Whether a stop is on its way. */
+bool batch_is_leaving(const struct tracee *tracee)
+{
+    if (tracee->engines || tracee->in_vfork)
+        return false;
+    switch ((enum tracee_state)tracee->state) {
+    case TRACEE_NEW:
+    case TRACEE_STOPPING:
+    case TRACEE_RUNNING: /* killed out of its stop: its end is coming */
+        return true;
+    case TRACEE_EXITING:
+        return !tracee->process || tracee->tid != tracee->process->pidref.pid;
+    case TRACEE_STOPPED:
+    case TRACEE_LISTENING:
+    case TRACEE_GONE:
+    case TRACEE_STATE_MAX:
+        break;
+    }
+    return false;
+}
+
+/* Whether something is to be reported soon. */
 static bool is_awaited(const struct tracee *tracee)
 {
-    return tracee && !tracee->in_vfork &&
-           (tracee->state == TRACEE_STOPPING || tracee->state == TRACEE_NEW);
+    if (!tracee || tracee->in_vfork)
+        return false;
+    return tracee->state == TRACEE_STOPPING || tracee->state == TRACEE_NEW ||
+           batch_is_leaving(tracee);
 }
 
 void batch_collect(struct batch *b, pid_t tid)

@@ -33,6 +33,10 @@ struct batch {
 
 void batch_begin(struct batch *b, struct trace *t);
 
+/* Whether a thread is nobody's any more and on its way to the stop in which it is let go, or to its
+ * end. Not a leader past its exit stop, whose end may be long in coming. */
+bool batch_is_leaving(const struct tracee *tracee);
+
 /* Collects what the thread reports until it stands, is gone, or patience is over. */
 void batch_collect(struct batch *b, pid_t tid);
 

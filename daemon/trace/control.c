@@ -150,14 +150,12 @@ int trace_set_filter(struct session *s, pid_t pid, uint32_t report, uint32_t sto
     return 0;
 }
 
-/* Whether a thread of the process is still on its way to the stop in which it is let go. */
 static bool any_is_leaving(const struct process *p)
 {
     const struct tracee *tracee;
 
     TAILQ_FOREACH(tracee, &p->tracees, siblings)
-        if (!tracee->engines && !tracee->in_vfork &&
-            (tracee->state == TRACEE_NEW || tracee->state == TRACEE_STOPPING))
+        if (batch_is_leaving(tracee))
             return true;
     return false;
 }

@@ -132,6 +132,17 @@ static void on_stop(struct trace *t, struct tracee *tracee, const struct stop *s
     }
 }
 
+/* Any stop uses up an interrupt that is under way (kernel/signal.c:ptrace_stop()), so whoever waits
+ * for one gets it here, whatever else the thread stopped for. But not in the exit stop: who was
+ * killed shall die, and who ends by itself has its end reported. */
+static void settle_interrupts(struct trace *t, struct tracee *tracee)
+{
+    if (tracee->stop == STOP_EXIT)
+        engine_drop_interrupts(tracee);
+    else
+        engine_report(t, tracee, &(struct event){.kind = EVENT_STOP});
+}
+
 void trace_dispatch(struct trace *t, const siginfo_t *wait)
 {
     struct tracee *tracee = tidmap_get(&t->tids, wait->si_pid);
@@ -159,8 +170,6 @@ void trace_dispatch(struct trace *t, const siginfo_t *wait)
     tracee->in_vfork = stop.kind == STOP_VFORK;
     tracee->stop = (uint8_t)stop.kind;
     on_stop(t, tracee, &stop);
-    /* Any stop uses up an interrupt that is under way (kernel/signal.c:ptrace_stop()), so whoever
-     * waits for one gets it here, whatever else the thread stopped for. */
-    engine_report(t, tracee, &(struct event){.kind = EVENT_STOP});
+    settle_interrupts(t, tracee);
     resume_settle(t, tracee);
 }

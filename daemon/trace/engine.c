@@ -105,6 +105,12 @@ void engine_drop_holds(struct tracee *t)
         e->held = event_unref(e->held);
 }
 
+void engine_drop_interrupts(struct tracee *t)
+{
+    for (struct engine *e = t->engines; e; e = e->next)
+        e->interrupting = false;
+}
+
 /* Gives the event its serial and puts it into the session's queue. */
 static struct event *queue_event(struct trace *trace, struct attachment *a, struct event *e)
 {

@@ -61,6 +61,9 @@ bool engine_is_any_holding(const struct tracee *t);
 /* The thread has left its stop, by its own doing or by death: nobody holds it any more. */
 void engine_drop_holds(struct tracee *t);
 
+/* Nobody waits for an interrupt to take effect any more: it will not. */
+void engine_drop_interrupts(struct tracee *t);
+
 /* Tells every engine that wants to know. `e` is a template: kind, tid and details. */
 void engine_report(struct trace *trace, struct tracee *t, struct event *e);
 

@@ -414,6 +414,23 @@ static void killed_while_it_is_held(void **state)
     assert_true(trace_is_idle(f->trace));
 }
 
+static void killed_while_an_interrupt_is_under_way(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 50; i++) {
+        pid_t pid = fixture_start(three_threads);
+
+        assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+        for (int thread = 0; thread < i % 4; thread++)
+            assert_int_not_equal(trace_interrupt(f->trace, f->session, pid, pid), -EUNATCH);
+        kill(pid, SIGKILL);
+        for (int ends = 0; ends < 3; ends++)
+            assert_non_null(fixture_find(f, f->session, EVENT_KILLED, 2000));
+        assert_true(trace_is_idle(f->trace));
+    }
+}
+
 static void process_that_is_gone(void **state)
 {
     struct fixture *f = *state;
@@ -481,6 +498,7 @@ int main(void)
         TEST(threads_that_come_and_go_are_told_once_each),
         TEST(thread_runs_when_no_session_holds_it),
         TEST(killed_while_it_is_held),
+        TEST(killed_while_an_interrupt_is_under_way),
         TEST(process_that_is_gone),
         TEST(parent_in_vfork_stops_when_the_kernel_lets_it),
 #undef TEST
