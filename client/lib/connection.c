@@ -240,15 +240,16 @@ _public_ int ptraced_get_version(ptraced *p, const char **ret)
 }
 
 /* A session that came to nothing with its service; it cannot come back (SERVICE_ABSENT_USEC). */
-static void end_sessions_of_absent(ptraced *p)
+static bool end_sessions_of_absent(ptraced *p)
 {
     if (p->absent_until == USEC_INFINITY || now_usec() < p->absent_until)
-        return;
+        return false;
     p->absent_until = USEC_INFINITY;
     for (ptraced_session *s = p->sessions, *next; s; s = next) {
         next = s->next;
         session_end(s);
     }
+    return true;
 }
 
 int connection_dispatch(ptraced *p)
@@ -257,7 +258,8 @@ int connection_dispatch(ptraced *p)
 
     if (p->is_lost)
         return -ECONNRESET;
-    end_sessions_of_absent(p);
+    if (end_sessions_of_absent(p))
+        return 1;
     r = sd_bus_process(p->bus, NULL);
     if (r < 0 && sd_bus_is_open(p->bus) <= 0) {
         p->is_lost = true;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -19,6 +20,10 @@
  * A helper process, which the caller's program cannot see, forks both and ends at once, so that
  * neither is a child of the caller. It leads a session of its own, so that no key on the caller's
  * terminal reaches them. Who dies closes its sockets, and that is all the others need to know. */
+
+/* The pipe stays open beyond the exec where another thread forked meanwhile and does not exec. Its
+ * copy does no harm: what there was to report has come long since. */
+#define START_MSEC 5000
 
 enum program { BROKER, KEEPER, N_PROGRAMS };
 
@@ -210,29 +215,41 @@ static _Noreturn void run_helper(struct embedding *e)
 
 /* ---- In the caller ---- */
 
+/* 1 with a report, 0 where none will come. */
+static int read_report(const struct embedding *e, struct report *ret)
+{
+    struct pollfd fd = {.fd = e->report_in, .events = POLLIN};
+    ssize_t n;
+    int r;
+
+    do
+        r = poll(&fd, 1, START_MSEC);
+    while (r < 0 && errno == EINTR);
+    if (r <= 0)
+        return r < 0 ? -errno : 0;
+    n = read(e->report_in, ret, sizeof(*ret));
+    if (n < 0)
+        return -errno;
+    if (n == 0)
+        return 0;
+    return n == sizeof(*ret) && ret->program < N_PROGRAMS ? 1 : -EBADMSG;
+}
+
 /* Reads until both programs are executed, which closes the pipe. */
 static int read_reports(const struct embedding *e, pid_t *ret_keeper)
 {
     pid_t pids[N_PROGRAMS] = {0};
-    int error = 0;
+    struct report report;
+    int error = 0, r;
 
-    for (;;) {
-        struct report report;
-        ssize_t n = read(e->report_in, &report, sizeof(report));
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        if (n != sizeof(report) || report.program >= N_PROGRAMS)
-            return -EBADMSG;
+    while ((r = read_report(e, &report)) > 0) {
         if (report.error)
             error = report.error;
         else
             pids[report.program] = report.pid;
     }
+    if (r < 0)
+        return r;
     if (error)
         return -error;
     if (pids[BROKER] == 0 || pids[KEEPER] == 0)

@@ -41,8 +41,10 @@ struct ptraced_event {
 struct starting {
     pid_t pid;           /* 0: none is being started */
     bool executed;       /* its exec event has come */
-    bool lost;           /* the session no longer traces it, before that */
-    bool ended;          /* or it died */
+    bool privileged;     /* or the exec took it out of the session, by the privilege that it gave */
+    bool ended;          /* or it died or was lost before that */
+    bool abandoned;      /* no event of it is for the caller any more */
+    bool over;           /* its last event has come */
     pid_t stopped_tid;   /* held by an event before the exec, which nobody else will continue */
     ptraced_event *exec; /* in the session's list; NULL where the session is not subscribed */
 };

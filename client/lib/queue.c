@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+
 #include "client/lib/internal.h"
 
 static void append(ptraced_session *s, ptraced_event *e)
@@ -16,8 +18,7 @@ static void append(ptraced_session *s, ptraced_event *e)
  * whose first event of it is the exec. Returns whether the event was that. */
 static bool hide_before_exec(struct starting *starting, ptraced_event *e)
 {
-    if (e->pid != starting->pid || starting->executed)
-        return false;
+    const char *reason;
 
     switch (e->kind) {
     case PTRACED_EVENT_EXEC:
@@ -25,7 +26,9 @@ static bool hide_before_exec(struct starting *starting, ptraced_event *e)
         starting->exec = e;
         return false;
     case PTRACED_EVENT_LOST:
-        starting->lost = true;
+        reason = ptraced_event_get_detail_string(e, "reason");
+        starting->privileged = reason && strcmp(reason, "privilege") == 0;
+        starting->ended = !starting->privileged;
         return false;
     case PTRACED_EVENT_EXIT:
     case PTRACED_EVENT_EXITED:
@@ -39,9 +42,22 @@ static bool hide_before_exec(struct starting *starting, ptraced_event *e)
     }
 }
 
+static bool hide(struct starting *starting, ptraced_event *e)
+{
+    if (e->pid != starting->pid)
+        return false;
+    /* It has one thread, so that thread's end is its own. */
+    if (e->kind == PTRACED_EVENT_EXITED || e->kind == PTRACED_EVENT_KILLED ||
+        e->kind == PTRACED_EVENT_LOST)
+        starting->over = true;
+    if (starting->abandoned)
+        return true;
+    return !starting->executed && hide_before_exec(starting, e);
+}
+
 void session_push(ptraced_session *s, ptraced_event *e)
 {
-    if (hide_before_exec(&s->starting, e))
+    if (hide(&s->starting, e))
         ptraced_event_unref(e);
     else
         append(s, e);

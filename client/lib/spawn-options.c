@@ -50,7 +50,7 @@ static int set_strings(char ***strings, char *const *value)
     char **copy = NULL;
 
     if (value) {
-        copy = strv_copy((const char *const *)value, NULL);
+        copy = strv_copy((const char *const *)value);
         if (!copy)
             return -ENOMEM;
     }

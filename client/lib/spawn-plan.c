@@ -42,7 +42,7 @@ static char **find_candidates(const char *name)
     const char *const as_it_is[] = {name, NULL}, *path;
 
     if (strchr(name, '/') || !*name)
-        return strv_copy(as_it_is, NULL);
+        return strv_copy(as_it_is);
     path = getenv("PATH");
     return join_path(path ? path : _PATH_STDPATH, name);
 }

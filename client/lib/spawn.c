@@ -9,10 +9,16 @@
 #include "client/lib/spawn-plan.h"
 #include "client/lib/strv.h"
 
-#define EXEC "exec"
-
-/* From the end of the exec to its event: much more than it takes. */
+/* From the end of the exec to its event, and of a process to its last one: much more than it
+ * takes. */
 #define EXEC_EVENT_USEC (10 * USEC_PER_SEC)
+#define LAST_EVENT_USEC (1 * USEC_PER_SEC)
+
+/* What has to be reported until the program is started, and what has to stop it, whatever the
+ * caller asked for: only so it is certain where the caller's own events begin, and where they end
+ * when it comes to nothing, and the caller's filter holds from the first instruction. */
+static const char *const needed_kinds[] = {"exec", "exited", "killed", NULL};
+static const char *const needed_stops[] = {"exec", NULL};
 
 struct spawn {
     ptraced_session *session;
@@ -58,9 +64,10 @@ static int fail_step(struct spawn *spawn, const struct spawn_report *report)
 
 static int fail_died(struct spawn *spawn)
 {
-    return connection_fail(spawn->session->connection, -ECANCELED,
-                           "Failed to start %s: process %d ended before it could execute it.",
-                           spawn->options->argv[0], spawn->pid);
+    return connection_fail(
+        spawn->session->connection, -ECANCELED,
+        "Failed to start %s: process %d ended, or was lost, before it executed it.",
+        spawn->options->argv[0], spawn->pid);
 }
 
 /* 1: the child is ready; 0: it has closed its end; -EAGAIN: nothing yet; what failed in it. */
@@ -84,11 +91,26 @@ static int read_report(struct spawn *spawn, int flags)
 
 /* ---- Step by step ---- */
 
+static int wait_until_ready(struct spawn *spawn)
+{
+    /* Its death too: a process that another thread forked may keep a copy of its end. */
+    struct pollfd fds[2] = {
+        {.fd = spawn->plan.parent_end, .events = POLLIN},
+        {.fd = spawn->pidfd, .events = POLLIN},
+    };
+    int r;
+
+    do
+        r = poll(fds, ELEMENTSOF(fds), -1);
+    while (r < 0 && errno == EINTR);
+    r = read_report(spawn, MSG_DONTWAIT);
+    return r == 0 || r == -EAGAIN ? fail_died(spawn) : r;
+}
+
 static int start_child(struct spawn *spawn)
 {
     struct spawn_plan *plan = &spawn->plan;
     pid_t pid;
-    int r;
 
     signals_block(&plan->mask);
     pid = fork_pidfd(SIGCHLD, &spawn->pidfd);
@@ -100,27 +122,24 @@ static int start_child(struct spawn *spawn)
                                spawn->options->argv[0], strerror(-pid));
     spawn->pid = pid;
     close(TAKE_FD(plan->child_end));
-    r = read_report(spawn, 0);
-    return r == 0 ? fail_died(spawn) : r;
+    return wait_until_ready(spawn);
 }
 
-/* Whatever the caller asked for, the exec stops the program and is reported: only so it is certain
- * where the caller's own events begin, and its filter holds from the first instruction. */
 static int attach_child(struct spawn *spawn)
 {
     struct ptraced_attach_options options = spawn->options->attach;
-    const char *const *kinds = (const char *const *)options.kinds;
-    const char *const *stops = (const char *const *)options.stops;
-    _cleanup_(strv_freep) char **more_kinds = NULL, **more_stops = NULL;
+    _cleanup_(strv_freep) char **kinds = NULL, **stops = NULL;
     ptraced_session *s = spawn->session;
     int r;
 
-    more_kinds = strv_copy(kinds, strv_contains(kinds, EXEC) ? NULL : EXEC);
-    more_stops = strv_copy(stops, strv_contains(stops, EXEC) ? NULL : EXEC);
-    if (!more_kinds || !more_stops)
+    kinds = strv_union((const char *const *)options.kinds, needed_kinds);
+    stops = strv_union((const char *const *)options.stops, needed_stops);
+    if (!kinds || !stops)
         return connection_fail(s->connection, -ENOMEM, "Out of memory.");
-    options.kinds = kinds ? (const char **)more_kinds : NULL;
-    options.stops = (const char **)more_stops;
+    /* No kinds are all of them. */
+    if (options.kinds)
+        options.kinds = (const char **)kinds;
+    options.stops = (const char **)stops;
     options.stop = false;
 
     if (!s->is_subscribed) {
@@ -172,24 +191,29 @@ static int wait_for_both(struct spawn *spawn, bool is_closed, uint64_t until)
     return 0;
 }
 
-/* Handles what the service has sent, up to the exec. */
+/* Handles what the service has sent, up to the exec. What stops the program before is continued. */
 static int read_events(struct spawn *spawn)
 {
     ptraced_session *s = spawn->session;
     int r = 1;
 
-    while (r > 0 && !s->starting.executed)
+    while (r > 0 && !s->starting.executed) {
+        pid_t tid = s->starting.stopped_tid;
+
+        if (tid > 0) {
+            s->starting.stopped_tid = 0;
+            r = ptraced_continue(s, spawn->pid, tid);
+            if (r < 0)
+                return r;
+        }
         r = connection_dispatch(s->connection);
+        /* The answer to the call above may have come behind another stop. */
+        if (r == 0 && s->starting.stopped_tid > 0)
+            r = 1;
+    }
     if (r < 0)
         return connection_fail(s->connection, r, "The tracing service left while %s was started.",
                                spawn->options->argv[0]);
-    if (s->starting.stopped_tid > 0) {
-        pid_t tid = s->starting.stopped_tid;
-
-        s->starting.stopped_tid = 0;
-        r = ptraced_continue(s, spawn->pid, tid);
-        return r < 0 ? r : 0;
-    }
     return 0;
 }
 
@@ -214,11 +238,10 @@ static int wait_for_exec(struct spawn *spawn)
             until = usec_add(now_usec(), EXEC_EVENT_USEC);
         } else if (r != -EAGAIN)
             return r < 0 ? r : -EBADMSG;
-        /* The exec took the program out of the session, e.g. by the privilege that it gives. The
-         * program runs, and its event `lost` says why without us. */
-        if (starting->lost && is_closed)
+        /* The program runs, and its event `lost` says why without us. */
+        if (starting->privileged)
             return 0;
-        if (starting->lost || starting->ended)
+        if (starting->ended)
             return fail_died(spawn);
         if (now_usec() >= until)
             return connection_fail(spawn->session->connection, -ETIMEDOUT,
@@ -236,15 +259,14 @@ static int settle(struct spawn *spawn)
     const struct ptraced_attach_options *asked = &spawn->options->attach;
     const char *const *kinds = (const char *const *)asked->kinds;
     const char *const *stops = (const char *const *)asked->stops;
-    bool reported = !kinds || strv_contains(kinds, EXEC);
-    bool stopping = strv_contains(stops, EXEC);
+    bool stopping = strv_contains(stops, "exec");
     ptraced_session *s = spawn->session;
     int r;
 
     if (!s->starting.executed)
         return 0;
-    if (!reported || !stopping) {
-        r = session_set_filter(s, spawn->pid, reported ? NULL : kinds, stops ? stops : no_kinds);
+    if (!stopping || (kinds && !strv_includes(kinds, needed_kinds))) {
+        r = session_set_filter(s, spawn->pid, kinds, stops ? stops : no_kinds);
         if (r < 0)
             return r;
     }
@@ -252,7 +274,7 @@ static int settle(struct spawn *spawn)
         return 0;
     /* It stands, so that its exec is all there is of it. */
     s->starting.exec->stopped = false;
-    if (!reported)
+    if (kinds && !strv_contains(kinds, "exec"))
         session_drop_events(s, spawn->pid);
     r = ptraced_continue(s, spawn->pid, 0);
     return r < 0 ? r : 0;
@@ -271,6 +293,21 @@ static void give_back_foreground(struct spawn *spawn)
     signals_restore(&before);
 }
 
+/* Lets its last event pass, so that none comes to the caller later. */
+static void wait_for_last_event(ptraced_session *s)
+{
+    uint64_t until = usec_add(now_usec(), LAST_EVENT_USEC);
+    int r = 0;
+
+    while (!s->starting.over && !s->has_ended && r >= 0 && now_usec() < until) {
+        r = connection_dispatch(s->connection);
+        if (r == 0)
+            r = connection_wait(s->connection, until);
+        if (r == -EINTR)
+            r = 0;
+    }
+}
+
 /* Nothing is left, and what is told is what failed first. */
 static void abandon(struct spawn *spawn)
 {
@@ -279,10 +316,13 @@ static void abandon(struct spawn *spawn)
     char *message = TAKE_PTR(s->connection->error_message);
 
     kill_child(spawn->pid, spawn->pidfd);
-    /* Its events come before the answer, whether it is there still or not. */
-    if (spawn->is_attached)
-        (void)ptraced_detach(s, spawn->pid, 0);
+    s->starting.abandoned = true;
     session_drop_events(s, spawn->pid);
+    if (spawn->is_attached) {
+        /* It may hold the dying process in a stop. */
+        (void)ptraced_detach(s, spawn->pid, 0);
+        wait_for_last_event(s);
+    }
     reap_pidfd(spawn->pidfd);
     give_back_foreground(spawn);
 

@@ -12,22 +12,45 @@ bool strv_contains(const char *const *strings, const char *s)
     return false;
 }
 
-char **strv_copy(const char *const *strings, const char *more)
+bool strv_includes(const char *const *strings, const char *const *others)
 {
-    size_t n = 0, i;
-    char **copy;
+    for (; others && *others; others++)
+        if (!strv_contains(strings, *others))
+            return false;
+    return true;
+}
+
+static size_t count(const char *const *strings)
+{
+    size_t n = 0;
 
     while (strings && strings[n])
         n++;
-    copy = calloc(n + 2, sizeof(*copy));
+    return n;
+}
+
+char **strv_union(const char *const *strings, const char *const *more)
+{
+    size_t n = count(strings), all = n + count(more), used = 0;
+    char **copy = calloc(all + 1, sizeof(*copy));
+
     if (!copy)
         return NULL;
-    for (i = 0; i < n + (more ? 1 : 0); i++) {
-        copy[i] = strdup(i < n ? strings[i] : more);
-        if (!copy[i])
+    for (size_t i = 0; i < all; i++) {
+        const char *s = i < n ? strings[i] : more[i - n];
+
+        if (i >= n && strv_contains(strings, s))
+            continue;
+        copy[used] = strdup(s);
+        if (!copy[used++])
             return strv_free(copy);
     }
     return copy;
+}
+
+char **strv_copy(const char *const *strings)
+{
+    return strv_union(strings, NULL);
 }
 
 char **strv_free(char **strings)

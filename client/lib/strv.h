@@ -3,13 +3,15 @@
 
 #include <stdbool.h>
 
-/* NULL-terminated arrays of strings. A NULL array is an empty one, except for copy, which keeps
- * the difference: NULL often means "the default". */
+/* NULL-terminated arrays of strings. A NULL array is an empty one. */
 
 bool strv_contains(const char *const *strings, const char *s);
 
-/* A copy, with one string more unless that is NULL. The caller ends it with strv_free(). */
-char **strv_copy(const char *const *strings, const char *more);
+/* A copy, and one that also has each of `more`, once. The caller ends it with strv_free(). */
+char **strv_copy(const char *const *strings);
+char **strv_union(const char *const *strings, const char *const *more);
+
+bool strv_includes(const char *const *strings, const char *const *others);
 
 char **strv_free(char **strings);
 void strv_freep(char ***strings);

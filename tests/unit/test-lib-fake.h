@@ -17,6 +17,7 @@
  *     AttachProcessFD             does what `spawn` says
  *     Process.Signal(n)           sends n events of kind signal before it answers; -1: a broken one
  *     Process.Interrupt           answers, and sends an event stop 50 ms later
+ *     Process.Detach              answers, and sends an event lost
  *     Process.Kill                closes the connection instead of an answer
  *     Session.Interrupt           never answers
  *     Close                       answers and sends SessionRemoved
@@ -37,6 +38,7 @@ struct fake {
     pthread_t thread;
     sd_bus *bus;
     enum fake_spawn spawn;
+    bool forgetful;  /* knows no session: every call to one fails */
     pid_t pid;       /* of the last attach */
     uint64_t serial; /* of the last event */
     unsigned subscriptions;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/personality.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -56,6 +57,14 @@ static int teardown(void **state)
     return 0;
 }
 
+/* The fake has the pidfd of an attach for a moment too. */
+static void assert_descriptors(const struct fixture *fix)
+{
+    for (unsigned i = 0; i < 100 && count_descriptors() != fix->descriptors; i++)
+        usleep(10000);
+    assert_int_equal(count_descriptors(), fix->descriptors);
+}
+
 static void set_shell(struct fixture *fix, const char *script)
 {
     char *argv[] = {(char *)"sh", (char *)"-c", (char *)script, NULL};
@@ -81,7 +90,7 @@ static const char *run(struct fixture *fix, char *output, size_t size)
     close(out[0]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
-    assert_int_equal(count_descriptors(), fix->descriptors);
+    assert_descriptors(fix);
     return output;
 }
 
@@ -99,7 +108,7 @@ static void assert_fails(struct fixture *fix, int error, const char *part)
     /* Nothing is left: no child, no descriptor, no event. */
     assert_int_equal(waitpid(-1, NULL, __WALL), -1);
     assert_int_equal(errno, ECHILD);
-    assert_int_equal(count_descriptors(), fix->descriptors);
+    assert_descriptors(fix);
     assert_int_not_equal(ptraced_session_get_event(fix->session, 0, &(ptraced_event *){NULL}), 0);
 }
 
@@ -257,7 +266,7 @@ static void test_no_terminal(void **state)
 static void test_path(void **state)
 {
     char *argv[] = {(char *)"script", (char *)"an argument", NULL};
-    char template[] = "/tmp/ptraced-test-XXXXXX", path[64], variable[128], output[64];
+    char template[] = P_tmpdir "/ptraced-test-XXXXXX", path[64], variable[128], output[64];
     struct fixture *fix = *state;
     _cleanup_free_string_ char *before = strdup(getenv("PATH"));
     FILE *script;
@@ -385,6 +394,59 @@ static void test_terminal(void **state)
     close(master);
 }
 
+/* Spawns with `foreground` until something is not as it should be. Returns the step that wasn't. */
+static int use_foreground(int tty)
+{
+    char *missing[] = {(char *)"/no/such/program", NULL};
+    struct fixture fix = {0};
+    char output[64];
+    int group, foreground;
+
+    if (setsid() < 0 || ioctl(tty, TIOCSCTTY, 0) < 0)
+        return 1;
+    fix.fake = fake_new(&fix.client);
+    if (ptraced_session_new(fix.client, "test", 0, &fix.session) < 0 ||
+        ptraced_spawn_options_new(&fix.options) < 0 ||
+        ptraced_spawn_options_set_process_group(fix.options, true) < 0)
+        return 2;
+
+    /* A failure gives it back. */
+    fix.fake->spawn = FAKE_SPAWN_SILENT;
+    ptraced_spawn_options_set_argv(fix.options, missing);
+    if (ptraced_spawn(fix.session, fix.options, &group) != -ENOENT || tcgetpgrp(tty) != getpgrp())
+        return 3;
+
+    fix.descriptors = count_descriptors();
+    fix.fake->spawn = FAKE_SPAWN_EXEC;
+    set_shell(&fix, "read pid comm state parent group session tty fg rest </proc/$$/stat; "
+                    "echo $group $fg");
+    run(&fix, output, sizeof(output));
+    if (sscanf(output, "%d %d", &group, &foreground) != 2 || group == getpgrp() ||
+        foreground != group)
+        return 4;
+
+    /* Who is in the background has nothing to give. */
+    run(&fix, output, sizeof(output));
+    if (sscanf(output, "%d %d", &group, &foreground) != 2 || foreground == group)
+        return 5;
+    return 0;
+}
+
+static void test_foreground(void **state)
+{
+    int master, tty = open_terminal(&master), status;
+    pid_t pid;
+
+    assert_true(tty >= 0);
+    pid = fork();
+    if (pid == 0)
+        _exit(use_foreground(tty));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(tty);
+    close(master);
+}
+
 /* Standard files that are each other's numbers. */
 static void test_swapped_stdio(void **state)
 {
@@ -450,6 +512,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_addresses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_process_group, setup, teardown),
         cmocka_unit_test_setup_teardown(test_terminal, setup, teardown),
+        cmocka_unit_test(test_foreground),
         cmocka_unit_test_setup_teardown(test_swapped_stdio, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ignored_children, setup, teardown),
     };

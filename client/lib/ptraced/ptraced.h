@@ -13,8 +13,8 @@
  *   returns NULL.
  * - A connection and everything made from it belong to one thread at a time. Different
  *   connections may be used by different threads at once.
- * - After a failure, ptraced_get_error() gives the D-Bus error name and a sentence for people:
- *   what failed, on which process, why, and what to do.
+ * - After a failure other than -EAGAIN and -EINTR, ptraced_get_error() gives the D-Bus error name
+ *   and a sentence for people: what failed, on which process, why, and what to do.
  * - A connection does not survive fork(): the child gets -ECHILD.
  *
  * Errno values that come from the service (the error name is org.ptraced.Tracer1.Error.*):
@@ -50,9 +50,9 @@ enum ptraced_transport {
     PTRACED_TRANSPORT_DIRECT,   /**< a socket to the service, nothing between */
 };
 
-/** Connects to the service on the system bus; the bus starts it when it isn't running.
- *  -ENOENT or another errno of connect(2) where there is no bus. It does not wait for anybody: the
- *  service itself is first asked by the first call, and by ptraced_ping(). */
+/** Connects to the service on the system bus; the bus starts it when it isn't running. -ENOENT or
+ *  another errno of connect(2) where there is no bus. It does not wait for anybody: the service
+ *  itself is first asked by the first call, and by ptraced_ping(). */
 int ptraced_open_system(ptraced **ret);
 
 /** The same on the caller's session bus. */
@@ -82,8 +82,8 @@ int ptraced_open_fd(ptraced **ret, int fd);
 
 ptraced *ptraced_ref(ptraced *p);
 
-/** Drops a reference; the last one closes the connection. Sessions of `client` lifetime end with
- *  it and their tracees run on. */
+/** Drops a reference; the last one closes the connection. Sessions of `client` lifetime end with it
+ *  and their tracees run on. */
 ptraced *ptraced_unref(ptraced *p);
 void ptraced_unrefp(ptraced **p);
 
@@ -115,8 +115,8 @@ int ptraced_get_timeout(ptraced *p, uint64_t *ret_usec);
 
 /** Handles what has arrived, without blocking. 1: something was done, call again; 0: nothing is
  *  left. Events then wait in ptraced_session_get_event(.., 0, ..). While a session has 4,096 of
- * them that nobody took, nothing more is read; only a call that waits for an answer, or for an
- * event of another session, goes on reading. -ECONNRESET: the connection has ended. */
+ *  them that nobody took, nothing more is read; only a call that waits for an answer, or for an
+ *  event of another session, goes on reading. -ECONNRESET: the connection has ended. */
 int ptraced_process(ptraced *p);
 
 /* ---- Sessions ------------------------------------------------------------------------------- */
@@ -127,12 +127,12 @@ enum ptraced_session_flags {
     PTRACED_SESSION_PERSISTENT = 1 << 0,
 };
 
-/** Makes a session and receives its events from the start.
- *  @param name shown in lists; NULL for the program's own name. */
+/** Makes a session and receives its events from the start. @param name shown in lists; NULL for the
+ *  program's own name. */
 int ptraced_session_new(ptraced *p, const char *name, unsigned flags, ptraced_session **ret);
 
 /** Takes up a session that exists, by its id ("s1"); `subscribe` asks for its events. A session
- * that the connection has an object of is that same object, with one reference more. */
+ *  that the connection has an object of is that same object, with one reference more. */
 int ptraced_session_get(ptraced *p, const char *id, bool subscribe, ptraced_session **ret);
 
 ptraced_session *ptraced_session_ref(ptraced_session *s);
@@ -183,8 +183,8 @@ enum ptraced_follow {
     PTRACED_FOLLOW_EVENTS, /**< attach, with events */
 };
 
-/** What to attach how. All zero is the default: every thread and every thread to come, no
- *  children, every kind of event reported, nothing stopped. */
+/** What to attach how. All zero but the size is the default: every thread and every thread to come,
+ *  no children, every kind of event reported, nothing stopped. */
 struct ptraced_attach_options {
     size_t size; /**< sizeof(struct ptraced_attach_options), always; lets the structure grow.
                       -EINVAL: smaller; -E2BIG: asks for what this library does not know */
@@ -196,8 +196,8 @@ struct ptraced_attach_options {
                              effect of an interrupt */
 };
 
-/** Attaches to every thread of a process. @param o may be NULL. Returns when all are attached
- *  (and, with `stop`, stopped). -EBUSY (AlreadyTraced) names the tracer in the error message. */
+/** Attaches to every thread of a process. @param o may be NULL. Returns when all are attached (and,
+ *  with `stop`, stopped). -EBUSY (AlreadyTraced) names the tracer in the error message. */
 int ptraced_attach(ptraced_session *s, pid_t pid, const struct ptraced_attach_options *o);
 
 /** The same, free of pid reuse. The caller keeps its pidfd. -EOPNOTSUPP on another host. */
@@ -207,13 +207,13 @@ int ptraced_attach_pidfd(ptraced_session *s, int pidfd, const struct ptraced_att
 int ptraced_attach_thread(ptraced_session *s, pid_t tid, const struct ptraced_attach_options *o);
 
 /** Chooses anew which kinds of a process are reported and which stop, both as in the attach
- * options: NULL is every kind that this library knows, and none. */
+ *  options: NULL is every kind that this library knows, and none. */
 int ptraced_set_event_filter(ptraced_session *s, pid_t pid, const char **kinds, const char **stops);
 
 /* ---- Control -------------------------------------------------------------------------------- */
 
-/** pid 0: every process of the session; tid 0: every thread of the process. A single thread:
- *  both given. */
+/** pid 0: every process of the session; tid 0: every thread of the process. A single thread: both
+ *  given. */
 
 /** Stops; the effect is an event of kind `stop` for each thread. For one thread: 1, or 0 where it
  *  was stopped already. For a process it returns when its threads stand, except those that the
@@ -249,10 +249,10 @@ enum ptraced_event_kind {
     PTRACED_EVENT_LOST,
 };
 
-/** The session's next event. @param timeout_usec 0: does not block; UINT64_MAX: waits as long as
- *  it takes; else relative, in usec. *ret is the caller's, to be ptraced_event_unref()ed; it
- * belongs to no connection. -EAGAIN: none within that time. -EINTR: a signal handler has run. Once
- * no event is left: -ENXIO: the session has ended; -ECONNRESET: the connection has.
+/** The session's next event. @param timeout_usec 0: does not block; UINT64_MAX: waits as long as it
+ *  takes; else relative, in usec. *ret is the caller's, to be ptraced_event_unref()ed; it belongs
+ *  to no connection. -EAGAIN: none within that time. -EINTR: a signal handler has run. Once no
+ *  event is left: -ENXIO: the session has ended; -ECONNRESET: the connection has.
  *
  *  A service that is restarted keeps its sessions; events go on then. Where it does not come back
  *  within ten seconds, the session counts as ended. */
@@ -274,9 +274,9 @@ enum ptraced_event_kind ptraced_event_get_kind(const ptraced_event *e);
 const char *ptraced_event_get_kind_name(const ptraced_event *e);
 bool ptraced_event_get_stopped(const ptraced_event *e);
 
-/** A number or truth value of the details, by its key ("child", "signal", "status", ...).
- *  -ENODATA where the event has none of that name or it is a string. One of type `t` is given bit
- *  for bit: cast it back. */
+/** A number or truth value of the details, by its key ("child", "signal", "status", ...). -ENODATA
+ *  where the event has none of that name or it is a string. One of type `t` is given bit for bit:
+ *  cast it back. */
 int ptraced_event_get_detail(const ptraced_event *e, const char *key, int64_t *ret);
 /** A string of the details, owned by the event, or NULL. */
 const char *ptraced_event_get_detail_string(const ptraced_event *e, const char *key);
@@ -286,14 +286,14 @@ const char *ptraced_event_get_detail_key(const ptraced_event *e, unsigned i, cha
 
 /* ---- Starting programs ---------------------------------------------------------------------- */
 
-/** How ptraced_spawn() starts a program. The program belongs to the caller: its session, cgroup
- *  and credentials are the caller's, and it is the caller's child, to be waited for by it. */
+/** How ptraced_spawn() starts a program. The program belongs to the caller: its session, cgroup and
+ *  credentials are the caller's, and it is the caller's child, to be waited for by it. */
 int ptraced_spawn_options_new(ptraced_spawn_options **ret);
 ptraced_spawn_options *ptraced_spawn_options_free(ptraced_spawn_options *o);
 void ptraced_spawn_options_freep(ptraced_spawn_options **o);
 
-/** argv[0] is looked up in the caller's PATH as execvpe(3) does it. The array is copied. Required.
- */
+/** argv[0] is looked up in the caller's PATH as execvpe(3) does it. The array is copied.
+ *  Required. */
 int ptraced_spawn_options_set_argv(ptraced_spawn_options *o, char *const argv[]);
 /** The whole environment; without it, the caller's. */
 int ptraced_spawn_options_set_environment(ptraced_spawn_options *o, char *const envp[]);
@@ -307,22 +307,22 @@ int ptraced_spawn_options_set_stdio(ptraced_spawn_options *o, int in, int out, i
 int ptraced_spawn_options_set_terminal(ptraced_spawn_options *o, int tty_fd);
 /** A process group of its own; with `foreground`, the one in the foreground of the caller's
  *  controlling terminal, where the caller has one and is in its foreground itself. Taking it back
- * in the end is the caller's. */
+ *  in the end is the caller's. */
 int ptraced_spawn_options_set_process_group(ptraced_spawn_options *o, bool foreground);
 /** personality(ADDR_NO_RANDOMIZE). */
 int ptraced_spawn_options_set_randomize(ptraced_spawn_options *o, bool randomize);
-/** How to attach; NULL for the default. Its `stop` stops the program at the exec, before its
- *  first instruction. Copied. */
+/** How to attach; NULL for the default. Its `stop` stops the program at the exec, before its first
+ *  instruction. Copied. */
 int ptraced_spawn_options_set_attach(ptraced_spawn_options *o,
                                      const struct ptraced_attach_options *a);
 
 /** Starts a program so that it is traced from its first instruction; its first event is `exec`
- * (where the options report that). Its signal mask and ignored signals are the caller's. Where Yama
- * wants it, the program names its tracer with PR_SET_PTRACER. When anything fails, nothing of it is
- * left: neither a process nor a tracee nor an event; the errno is that of what failed, and
+ *  (where the options report that). Its signal mask and ignored signals are the caller's. Where
+ *  Yama wants it, the program names its tracer with PR_SET_PTRACER. When anything fails, nothing of
+ *  it is left: neither a process nor a tracee nor an event; the errno is that of what failed, and
  *  ptraced_get_error() says which step it was (-ENOENT: no such program). A program that the
- * session may not keep past its exec, e.g. for the privilege that it gains by it, runs; its first
- * event is then `lost`. -EOPNOTSUPP where the service is on another host or in a container. */
+ *  session may not keep past its exec, e.g. for the privilege that it gains by it, runs; its first
+ *  event is then `lost`. -EOPNOTSUPP where the service is on another host or in a container. */
 int ptraced_spawn(ptraced_session *s, const ptraced_spawn_options *o, pid_t *ret_pid);
 
 #ifdef __cplusplus
