@@ -113,12 +113,12 @@ static bool is_awaited(const struct tracee *tracee)
 void batch_collect(struct batch *b, pid_t tid)
 {
     while (is_awaited(tidmap_get(&b->trace->tids, tid))) {
-        siginfo_t *area = ledger_wait_area(b->trace->ledger);
-        int r = wait_thread(tid, b->n_late >= BATCH_LATE_MAX ? WNOHANG : 0, area);
+        siginfo_t report;
+        int r = wait_thread(tid, WNOWAIT | (b->n_late >= BATCH_LATE_MAX ? WNOHANG : 0), &report);
 
         if (r > 0) {
             b->progress = true;
-            trace_dispatch(b->trace, area);
+            trace_dispatch(b->trace, &report);
         } else if (r != -EINTR || !tick(b))
             break;
     }

@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <sys/wait.h>
 
 #include "daemon/trace/children.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
 #include "daemon/trace/trace.h"
+#include "daemon/trace/wait.h"
 
-/* From a stop to what the sessions are told of it. Resuming is resume.c's. */
+/* From a stop to what the sessions are told of it. Resuming is resume.c's.
+ *
+ * Stops are looked at (WNOWAIT) and only collected where they must be. waitid(2) takes a signal
+ * that it collects out of the kernel's hands (kernel/exit.c:wait_task_stopped() clears
+ * task->exit_code), so that a tracer killed at that moment would take it along; one that was only
+ * looked at is delivered by the kernel. A stop that nobody holds is resumed without ever being
+ * collected, which costs no call more. */
 
 /* A group-stop is reported once. An interrupt of a thread under LISTEN makes the kernel report the
  * same group-stop again (kernel/signal.c:do_jobctl_trap()). */
@@ -28,9 +36,6 @@ static void on_signal(struct trace *t, struct tracee *tracee, const struct stop 
     tracee->resume_signo = (uint8_t)stop->signo;
     if (ptrace_ops_get_siginfo(tracee->tid, &info) < 0) /* killed meanwhile */
         return;
-    if (tracee->process)
-        tracee->ledger_slot =
-            ledger_record_signal(t->ledger, tracee->process->pidref.pid, tracee->tid, &info);
     e.signal.code = info.si_code;
     /* Zero and below: a process sent it; of those the timer's and the kernel's have no sender. */
     e.signal.sent = info.si_code == SI_USER || info.si_code == SI_TKILL || info.si_code == SI_QUEUE;
@@ -143,33 +148,116 @@ static void settle_interrupts(struct trace *t, struct tracee *tracee)
         engine_report(t, tracee, &(struct event){.kind = EVENT_STOP});
 }
 
-void trace_dispatch(struct trace *t, const siginfo_t *wait)
+/* Broken: by SIGKILL, by the group's end, by an exec. What it stood for is void. */
+static void forget_stop(struct trace *t, struct tracee *tracee)
 {
-    struct tracee *tracee = tidmap_get(&t->tids, wait->si_pid);
+    engine_drop_holds(tracee);
+    if (tracee->ledger_slot >= 0)
+        ledger_clear_signal(t->ledger, tracee->ledger_slot);
+    tracee->ledger_slot = -1;
+    tracee->resume_signo = 0;
+}
+
+/* Stops that cannot be left to the kernel while they are looked at: when their tracer dies before
+ * it has collected them, the tracee gets a SIGTRAP. Execs, whose thread answers no request before
+ * that, since it changed its id (kernel/ptrace.c:looks_like_a_spurious_pid()). And ends: collecting
+ * is what buries the dead. */
+static bool collects_at_once(const struct stop *stop)
+{
+    return stop_is_end(stop->kind) || stop->kind == STOP_EXEC || stop->kind == STOP_SYSCALL ||
+           (stop->kind == STOP_SIGNAL_DELIVERY && stop->signo == SIGTRAP);
+}
+
+static bool is_same(const siginfo_t *a, const siginfo_t *b)
+{
+    return a->si_code == b->si_code && a->si_status == b->si_status;
+}
+
+/* Takes a report that was looked at out of the kernel's hands. *report becomes what was collected.
+ * Returns 1 where that is the same, 0 where the thread has gone on to another, -ECHILD and the like
+ * where there is none. */
+static int collect(struct trace *t, siginfo_t *report)
+{
+    siginfo_t *area = ledger_wait_area(t->ledger);
+    int r = wait_thread(report->si_pid, WNOHANG, area);
+    bool same;
+
+    if (r <= 0)
+        return r < 0 ? r : -EAGAIN;
+    same = is_same(report, area);
+    *report = *area;
+    return same;
+}
+
+static void record(struct trace *t, struct tracee *tracee)
+{
+    siginfo_t info;
+
+    if (tracee->stop == STOP_SIGNAL_DELIVERY && tracee->process &&
+        ptrace_ops_get_siginfo(tracee->tid, &info) >= 0)
+        tracee->ledger_slot =
+            ledger_record_signal(t->ledger, tracee->process->pidref.pid, tracee->tid, &info);
+}
+
+/* The thread stays in its stop: then the stop is collected, or every wait would report it again.
+ * Its signal is recorded before that, since from then on it is ours alone. Returns what collect()
+ * does. */
+static int keep(struct trace *t, struct tracee *tracee, siginfo_t *report)
+{
+    record(t, tracee);
+    return collect(t, report);
+}
+
+static bool stays(const struct tracee *tracee)
+{
+    return (!tracee->process && !tracee->unwanted) || engine_is_any_holding(tracee);
+}
+
+static int dispatch(struct trace *t, siginfo_t *report, bool collected)
+{
+    struct tracee *tracee = tidmap_get(&t->tids, report->si_pid);
     struct stop stop;
 
-    stop_decode(wait, &stop);
+    stop_decode(report, &stop);
+    if (!collected && collects_at_once(&stop)) {
+        int r = collect(t, report);
+
+        if (r < 0)
+            return r;
+        collected = true;
+        stop_decode(report, &stop);
+    }
     if (!tracee)
-        tracee = children_find_unknown(t, wait->si_pid, &stop);
+        tracee = children_find_unknown(t, report->si_pid, &stop);
     if (!tracee)
-        return;
+        return -ESRCH;
     if (stop_is_end(stop.kind)) {
         on_end(t, tracee, &stop);
-        return;
+        return 1;
     }
 
-    if (tracee->state == TRACEE_STOPPED) {
-        /* Broken: by SIGKILL, by the group's end, by an exec. What it stood for is void. */
-        engine_drop_holds(tracee);
-        if (tracee->ledger_slot >= 0)
-            ledger_clear_signal(t->ledger, tracee->ledger_slot);
-        tracee->ledger_slot = -1;
-        tracee->resume_signo = 0;
-    }
+    if (tracee->state == TRACEE_STOPPED)
+        forget_stop(t, tracee);
     tracee_apply(tracee, TRACEE_STOP);
     tracee->in_vfork = stop.kind == STOP_VFORK;
     tracee->stop = (uint8_t)stop.kind;
     on_stop(t, tracee, &stop);
     settle_interrupts(t, tracee);
-    resume_settle(t, tracee);
+    if (!stays(tracee)) {
+        resume_settle(t, tracee);
+        return 1;
+    }
+    if (collected)
+        record(t, tracee);
+    return collected ? 1 : keep(t, tracee, report);
+}
+
+void trace_dispatch(struct trace *t, const siginfo_t *wait)
+{
+    siginfo_t report = *wait;
+
+    /* 0: the thread went on to another stop, or its end, before the first could be collected. */
+    if (dispatch(t, &report, false) == 0)
+        while (dispatch(t, &report, true) == 0)
+            ;
 }

@@ -12,11 +12,12 @@
  * the kernel's hands (task->exit_code becomes 0, kernel/exit.c:wait_task_stopped()); when the
  * tracer then dies, the kernel lets the thread run on without the signal. Hence
  *
- *  - the kernel writes each wait's result straight into the ledger (ledger_wait_area()), which
- *    leaves no moment between the kernel's taking and the ledger's knowing;
- *  - the signal is recorded with its siginfo for as long as the thread stands, and cleared after it
- *    was resumed with it. A tracer killed in between leaves a record too many; the guardian tells
- *    that from the thread itself (repair.c).
+ *  - a stop is collected only when a session holds the thread in it (dispatch.c);
+ *  - before that, the signal is recorded with its siginfo, for as long as the thread stands; the
+ *    record is cleared after the thread was resumed with it. A tracer killed in between leaves a
+ *    record too many; the guardian tells that from the thread itself (repair.c);
+ *  - the kernel writes what is collected straight into the ledger (ledger_wait_area()): a thread
+ * may have gone on to another stop by then, which nobody has recorded.
  *
  * One writer, the tracer's tracing thread; one reader, the keeper, while the writer stands still in
  * its own exit. */
@@ -43,7 +44,7 @@ void ledger_unmap(struct ledger *l);
 void ledger_set_tracer(struct ledger *l, pid_t tracer);
 pid_t ledger_get_tracer(const struct ledger *l);
 
-/* Where wait_any() and wait_thread() shall write. */
+/* Where a wait that collects shall write. */
 siginfo_t *ledger_wait_area(struct ledger *l);
 
 /* Records a collected signal. Returns the slot, or -ENOSPC when more threads stand at a signal than

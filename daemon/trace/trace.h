@@ -15,8 +15,9 @@
 /* The tracing core: every process that one tracer traces, and the sessions that share them.
  *
  * Everything here happens on one thread, the one that called trace_new(): the kernel accepts ptrace
- * calls for a thread from the one that attached it alone. The owner's loop waits (wait_any() with
- * ledger_wait_area()) and hands every result that is not its own child's to trace_dispatch().
+ * calls for a thread from the one that attached it alone. The owner's loop looks for
+ * reports (wait_any() with WNOWAIT) and hands every one that is not its own child's to
+ * trace_dispatch().
  *
  * All functions return 0 (or as documented) or a negative errno. */
 
@@ -61,7 +62,8 @@ struct trace *trace_free(struct trace *t);
  * them to their parents when the tracer ends. */
 bool trace_is_idle(const struct trace *t);
 
-/* One result of a wait. */
+/* One report that a wait with WNOWAIT has found. It is collected, or dealt with so that no wait
+ * finds it again. */
 void trace_dispatch(struct trace *t, const siginfo_t *wait);
 
 /* ---- attach.c ------------------------------------------------------------------------------ */

@@ -9,10 +9,6 @@
  * A wait for one thread costs the same however many are traced. The wildcard walks over all of them
  * in the kernel (2 usec with 100, 323 with 10,000), so it only serves to learn who else is there.
  *
- * *ret is where the kernel itself writes: a tracer passes a place in its ledger, so that a guardian
- * knows the stop even when the tracer is killed before waitid() returns to it. It is therefore
- * written whatever comes out.
- *
  * All return 1 when something was reported, 0 when there is nothing (WNOHANG), -ECHILD when there
  * is nobody to wait for, -EINTR when a signal handler ran. flags: WNOHANG, WNOWAIT. */
 

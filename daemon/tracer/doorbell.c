@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/trace/ptrace-ops.h"
@@ -57,8 +58,12 @@ int doorbell_rearm(const struct doorbell *b, const siginfo_t *wait)
     struct stop stop;
 
     stop_decode(wait, &stop);
-    if (stop_is_end(stop.kind))
+    if (stop_is_end(stop.kind)) {
+        siginfo_t end;
+
+        (void)wait_thread(b->pid, WNOHANG, &end); /* it was only looked at */
         return -ESRCH;
+    }
     /* The ring is not delivered, nor is whatever else somebody sends it. */
     return ptrace_ops_cont(b->pid, 0);
 }

@@ -60,7 +60,6 @@ static int flush_output(struct tracer *t)
 
 static int on_ring(struct tracer *t, const siginfo_t *ring)
 {
-    const siginfo_t copy = *ring; /* serving requests may wait, and write the area anew */
     int r;
 
     r = serve_requests(t);
@@ -69,7 +68,7 @@ static int on_ring(struct tracer *t, const siginfo_t *ring)
     r = flush_output(t);
     if (r < 0)
         return r;
-    r = doorbell_rearm(&t->doorbell, &copy);
+    r = doorbell_rearm(&t->doorbell, ring);
     if (r == -ESRCH) /* somebody killed it */
         r = doorbell_start(&t->doorbell, sd_event_get_fd(t->event));
     return r;
@@ -82,26 +81,26 @@ static bool has_output(const struct tracer *t)
 
 int loop_run(struct tracer *t)
 {
-    siginfo_t *area = ledger_wait_area(t->ledger);
     unsigned stops = 0;
+    siginfo_t report;
     int r;
 
     r = sd_event_prepare(t->event);
     if (r < 0)
         return r;
     while (!t->exiting) {
-        r = wait_any(has_output(t) ? WNOHANG : 0, area);
+        r = wait_any(WNOWAIT | (has_output(t) ? WNOHANG : 0), &report);
         if (r < 0 && r != -EINTR)
             return r;
-        if (r > 0 && doorbell_is(&t->doorbell, area)) {
-            r = on_ring(t, area);
+        if (r > 0 && doorbell_is(&t->doorbell, &report)) {
+            r = on_ring(t, &report);
             if (r < 0)
                 return r;
             stops = 0;
             continue;
         }
         if (r > 0) {
-            trace_dispatch(t->trace, area);
+            trace_dispatch(t->trace, &report);
             stops++;
         }
         if (has_output(t) && (r == 0 || stops >= STOPS_PER_FLUSH)) {

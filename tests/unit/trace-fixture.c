@@ -84,11 +84,11 @@ void child_is_ready(int ready_fd)
 /* One wait's result, if there is any. Children of the test that are not traced are left alone. */
 static bool serve_one(struct fixture *f)
 {
-    siginfo_t *area = ledger_wait_area(f->ledger);
+    siginfo_t report;
 
-    if (wait_any(WNOHANG, area) <= 0)
+    if (wait_any(WNOHANG | WNOWAIT, &report) <= 0)
         return false;
-    trace_dispatch(f->trace, area);
+    trace_dispatch(f->trace, &report);
     return true;
 }
 
@@ -185,6 +185,14 @@ bool becomes(pid_t tid, char state)
     for (int msec = 0; msec < 1000 && proc_state(tid) != state; msec++)
         nap();
     return proc_state(tid) == state;
+}
+
+bool is_let_go(struct fixture *f, pid_t tid)
+{
+    for (int msec = 0; msec < 1000 && proc_tracer(tid) != 0; msec++)
+        if (!serve_one(f))
+            nap();
+    return proc_tracer(tid) == 0;
 }
 
 pid_t proc_tracer(pid_t tid)

@@ -50,4 +50,7 @@ char proc_state(pid_t tid);
 /* Waits, a second at the most, until /proc shows that state: a thread that was let go takes a
  * moment to get there. */
 bool becomes(pid_t tid, char state);
+/* Serves until nobody traces the thread; a loaded machine may take longer than a detach waits. */
+bool is_let_go(struct fixture *f, pid_t tid);
+
 pid_t proc_tracer(pid_t tid);
