@@ -31,7 +31,7 @@ static int find_thread(struct tracer *t, const struct ptraced_path *path,
                        struct process_object *ret, struct tracee **ret_tracee, sd_bus_error *error)
 {
     struct tracee *tracee = tidmap_get(&t->trace->tids, path->tid);
-    struct process_object object;
+    struct process_object object = {0};
     int r;
 
     r = find_process(t, path, &object, error);
@@ -70,7 +70,7 @@ int objects_find_thread(struct tracer *t, const char *path, struct process_objec
 static int process_exists(sd_bus *bus, const char *path, const char *interface, void *userdata,
                           void **ret_found, sd_bus_error *error)
 {
-    struct process_object object;
+    struct process_object object = {0};
     struct ptraced_path parsed;
     int r;
 
@@ -86,9 +86,9 @@ static int process_exists(sd_bus *bus, const char *path, const char *interface, 
 static int thread_exists(sd_bus *bus, const char *path, const char *interface, void *userdata,
                          void **ret_found, sd_bus_error *error)
 {
-    struct process_object object;
+    struct process_object object = {0};
     struct ptraced_path parsed;
-    struct tracee *tracee;
+    struct tracee *tracee = NULL;
     int r;
 
     if (ptraced_path_parse(path, &parsed) != PTRACED_PATH_THREAD)
@@ -126,7 +126,7 @@ static int list_threads(const struct process_object *o, char ***ret)
 static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes,
                      sd_bus_error *error)
 {
-    struct process_object object;
+    struct process_object object = {0};
     struct ptraced_path path;
     char text[PTRACED_PATH_MAX + sizeof("/thread")];
 

@@ -28,7 +28,7 @@ static pid_t pid_of(const struct process_object *o)
 
 static int method_detach(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     int r = find(m, userdata, &o, error);
 
     if (r >= 0)
@@ -38,7 +38,7 @@ static int method_detach(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     int r = find(m, userdata, &o, error);
 
     if (r >= 0)
@@ -48,7 +48,7 @@ static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *err
 
 static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     int r = find(m, userdata, &o, error);
 
     if (r >= 0)
@@ -74,7 +74,7 @@ static int send_signal(sd_bus_message *m, const struct process_object *o, int si
 
 static int method_kill(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     int r = find(m, userdata, &o, error);
 
     return r < 0 ? r : send_signal(m, &o, SIGKILL, error);
@@ -82,7 +82,7 @@ static int method_kill(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 static int method_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     int signo, r = find(m, userdata, &o, error);
 
     if (r >= 0)
@@ -109,7 +109,7 @@ static int method_list_threads(sd_bus_message *m, void *userdata, sd_bus_error *
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
     const struct tracee *tracee;
-    struct process_object o;
+    struct process_object o = {0};
     int r = find(m, userdata, &o, error);
 
     if (r >= 0)
@@ -132,7 +132,7 @@ static int method_list_threads(sd_bus_message *m, void *userdata, sd_bus_error *
 static int method_set_event_filter(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct attach_options options = {0};
-    struct process_object o;
+    struct process_object o = {0};
     int r = find(m, userdata, &o, error);
 
     if (r < 0)
@@ -149,7 +149,7 @@ static int method_set_event_filter(sd_bus_message *m, void *userdata, sd_bus_err
 static int property_pid(sd_bus *bus, const char *path, const char *interface, const char *property,
                         sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     int r = objects_find_process(userdata, path, &o, error);
 
     return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t)pid_of(&o));
@@ -161,7 +161,7 @@ static int property_executable(sd_bus *bus, const char *path, const char *interf
 {
     _cleanup_free_string_ char *escaped = NULL;
     char link[32], target[PATH_MAX];
-    struct process_object o;
+    struct process_object o = {0};
     ssize_t n;
     int r = objects_find_process(userdata, path, &o, error);
 
@@ -179,7 +179,7 @@ static int property_uid(sd_bus *bus, const char *path, const char *interface, co
                         sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
     struct proc_status status;
-    struct process_object o;
+    struct process_object o = {0};
     int r = objects_find_process(userdata, path, &o, error);
 
     if (r < 0)
@@ -192,7 +192,7 @@ static int property_n_threads(sd_bus *bus, const char *path, const char *interfa
                               const char *property, sd_bus_message *reply, void *userdata,
                               sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     int r = objects_find_process(userdata, path, &o, error);
 
     return r < 0 ? r : sd_bus_message_append(reply, "u", (uint32_t)o.attachment->n_engines);

@@ -27,7 +27,7 @@ static pid_t pid_of(const struct process_object *o)
 
 static int method_detach(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     struct tracee *tracee;
     int r = find(m, userdata, &o, &tracee, error);
 
@@ -38,7 +38,7 @@ static int method_detach(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     struct tracee *tracee;
     int r = find(m, userdata, &o, &tracee, error);
 
@@ -54,7 +54,7 @@ static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *err
 
 static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     struct tracee *tracee;
     int r = find(m, userdata, &o, &tracee, error);
 
@@ -75,7 +75,7 @@ static int method_get_event(sd_bus_message *m, void *userdata, sd_bus_error *err
 static int property_tid(sd_bus *bus, const char *path, const char *interface, const char *property,
                         sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     struct tracee *tracee;
     int r = objects_find_thread(userdata, path, &o, &tracee, error);
 
@@ -87,7 +87,7 @@ static int property_name(sd_bus *bus, const char *path, const char *interface, c
 {
     _cleanup_free_string_ char *escaped = NULL;
     char comm[PROC_COMM_MAX] = "";
-    struct process_object o;
+    struct process_object o = {0};
     struct tracee *tracee;
     int r = objects_find_thread(userdata, path, &o, &tracee, error);
 
@@ -102,7 +102,7 @@ static int property_state(sd_bus *bus, const char *path, const char *interface,
                           const char *property, sd_bus_message *reply, void *userdata,
                           sd_bus_error *error)
 {
-    struct process_object o;
+    struct process_object o = {0};
     struct tracee *tracee;
     int r = objects_find_thread(userdata, path, &o, &tracee, error);
 
@@ -114,7 +114,7 @@ static int property_stop_reason(sd_bus *bus, const char *path, const char *inter
                                 sd_bus_error *error)
 {
     const struct engine *engine;
-    struct process_object o;
+    struct process_object o = {0};
     struct tracee *tracee;
     int r = objects_find_thread(userdata, path, &o, &tracee, error);
 
