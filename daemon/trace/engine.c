@@ -125,8 +125,10 @@ static struct event *queue_event(struct trace *trace, struct attachment *a, stru
         a->session->queue.lost++;
         return NULL;
     }
-    if (event_queue_push(&a->session->queue, event))
+    if (event_queue_is_wanted(&a->session->queue)) {
+        event_queue_push(&a->session->queue, event);
         trace->hooks.event_queued(a->session, trace->userdata);
+    }
     return event;
 }
 

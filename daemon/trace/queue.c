@@ -26,7 +26,7 @@ void event_queue_done(struct event_queue *q)
 
 bool event_queue_push(struct event_queue *q, struct event *e)
 {
-    if (!q->streaming && !q->keeping)
+    if (!event_queue_is_wanted(q))
         return false;
     if (q->n_events >= q->limit && !e->stopped) {
         q->lost++;

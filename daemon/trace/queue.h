@@ -44,6 +44,12 @@ void event_queue_mark_taken(struct event_queue *q, struct event *e);
 /* Forgets the events of a process whose session gave it up itself. */
 void event_queue_drop_process(struct event_queue *q, pid_t pid);
 
+/* Whether anybody streams or keeps events. */
+static inline bool event_queue_is_wanted(const struct event_queue *q)
+{
+    return q->streaming || q->keeping;
+}
+
 static inline bool event_queue_is_empty(const struct event_queue *q)
 {
     return q->n_events == 0;

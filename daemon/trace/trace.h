@@ -22,7 +22,7 @@
  * All functions return 0 (or as documented) or a negative errno. */
 
 struct trace_hooks {
-    /* A session's queue has taken in an event. */
+    /* A session's queue has taken in an event, or has had to drop one. */
     void (*event_queued)(struct session *s, void *userdata);
     /* A session began to trace a process, or traces it no more (its last event is queued). */
     void (*process_added)(struct session *s, pid_t pid, void *userdata);

@@ -264,6 +264,7 @@ static int method_take_event(sd_bus_message *m, void *userdata, sd_bus_error *er
         r = sd_bus_message_read(m, "uu", &pid, &tid);
     if (r < 0)
         return r;
+    stream_tell_lost(t, s);
     e = event_queue_find(&s->core->queue, (pid_t)pid, (pid_t)tid);
     if (!e) {
         r = check_thread(t, s, (pid_t)pid, (pid_t)tid, error);

@@ -21,6 +21,7 @@ static int serve_requests(struct tracer *t)
 {
     int r;
 
+    t->rearm = false;
     for (unsigned i = 0; i < REQUESTS_PER_TURN; i++) {
         bool ready;
 
@@ -47,15 +48,15 @@ static int serve_requests(struct tracer *t)
 }
 
 /* A message that the socket had no room for makes sd-bus ask for POLLOUT, which takes effect when
- * the event loop is prepared anew. */
+ * the event loop is prepared anew; so does a timer. */
 static int flush_output(struct tracer *t)
 {
     uint64_t queued;
 
     stream_flush(t);
     if (t->bus && sd_bus_get_n_queued_write(t->bus, &queued) >= 0 && queued > 0)
-        return serve_requests(t);
-    return 0;
+        t->rearm = true;
+    return t->rearm ? serve_requests(t) : 0;
 }
 
 static int on_ring(struct tracer *t, const siginfo_t *ring)

@@ -83,6 +83,23 @@ static int process_exists(sd_bus *bus, const char *path, const char *interface, 
     return 1;
 }
 
+/* Detach of a thread that is not attached (any more) is no error: it answers that there was nothing
+ * to do. */
+static bool is_detach(sd_bus *bus)
+{
+    sd_bus_message *m = sd_bus_get_current_message(bus);
+
+    return m && sd_bus_message_is_method_call(m, PTRACED_THREAD_INTERFACE, "Detach");
+}
+
+static bool is_thread_of_tracee(struct tracer *t, const struct ptraced_path *path)
+{
+    struct process_object object = {0};
+
+    return find_process(t, path, &object, NULL) >= 0 &&
+           pidref_has_thread(&object.attachment->process->pidref, path->tid);
+}
+
 static int thread_exists(sd_bus *bus, const char *path, const char *interface, void *userdata,
                          void **ret_found, sd_bus_error *error)
 {
@@ -94,6 +111,10 @@ static int thread_exists(sd_bus *bus, const char *path, const char *interface, v
     if (ptraced_path_parse(path, &parsed) != PTRACED_PATH_THREAD)
         return 0;
     r = find_thread(userdata, &parsed, &object, &tracee, error);
+    if (r < 0 && is_detach(bus) && is_thread_of_tracee(userdata, &parsed)) {
+        sd_bus_error_free(error);
+        r = 0;
+    }
     if (r < 0)
         return r;
     *ret_found = userdata;

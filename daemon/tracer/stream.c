@@ -152,6 +152,36 @@ static int send_events(struct tracer *t, struct tracer_session *s)
     return r < 0 ? r : n;
 }
 
+static bool is_lost_timer_armed(const struct tracer_session *s)
+{
+    return s->lost_timer && sd_event_source_get_enabled(s->lost_timer, NULL) > 0;
+}
+
+static int on_lost_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct tracer_session *s = userdata;
+
+    /* The flush that follows every turn tells the count, if it has changed. */
+    s->tracer->output_pending = true;
+    return 0;
+}
+
+/* At once, and then ten times a second at the most: a full queue under a flood drops very many. */
+static void tell_lost(struct tracer *t, struct tracer_session *s)
+{
+    const uint64_t pause_usec = 100 * 1000;
+
+    s->lost_told = s->core->queue.lost;
+    (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Lost", "st",
+                             s->id, s->lost_told);
+    if (!s->lost_timer)
+        (void)sd_event_add_time_relative(t->event, &s->lost_timer, CLOCK_MONOTONIC, pause_usec, 0,
+                                         on_lost_timer, s);
+    else if (sd_event_source_set_time_relative(s->lost_timer, pause_usec) >= 0)
+        (void)sd_event_source_set_enabled(s->lost_timer, SD_EVENT_ONESHOT);
+    t->rearm = true;
+}
+
 static void flush_session(struct tracer *t, struct tracer_session *s)
 {
     struct event_queue *q = &s->core->queue;
@@ -163,11 +193,22 @@ static void flush_session(struct tracer *t, struct tracer_session *s)
         (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Ready",
                                  "s", s->id);
     }
-    if (q->lost != s->lost_told) {
-        s->lost_told = q->lost;
-        (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Lost",
-                                 "st", s->id, q->lost);
-    }
+    if (q->lost != s->lost_told && !is_lost_timer_armed(s))
+        tell_lost(t, s);
+}
+
+void stream_tell_lost(struct tracer *t, struct tracer_session *s)
+{
+    if (t->bus && s->core->queue.lost != s->lost_told)
+        tell_lost(t, s);
+}
+
+bool stream_has_output(const struct tracer_session *s)
+{
+    const struct event_queue *q = &s->core->queue;
+
+    return (s->credit > 0 && event_queue_next_unsent(q)) || s->wants_ready ||
+           (q->lost != s->lost_told && !is_lost_timer_armed(s));
 }
 
 void stream_flush(struct tracer *t)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include <systemd/sd-bus.h>
@@ -12,6 +13,12 @@ struct tracer_session;
 
 /* What goes to the broker without being asked for. A failure to send means that the broker has
  * gone, which its socket tells; so nothing is returned. */
+
+/* Whether a flush would send anything of the session: without credit, events wait. */
+bool stream_has_output(const struct tracer_session *s);
+
+/* The count of lost events, if it has changed: who empties the queue finds it complete. */
+void stream_tell_lost(struct tracer *t, struct tracer_session *s);
 
 /* Events of every session that may stream, Ready, Lost, Idle. */
 void stream_flush(struct tracer *t);

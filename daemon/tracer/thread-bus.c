@@ -31,6 +31,10 @@ static int method_detach(sd_bus_message *m, void *userdata, sd_bus_error *error)
     struct tracee *tracee;
     int r = find(m, userdata, &o, &tracee, error);
 
+    if (sd_bus_error_has_name(error, PTRACED_ERROR_NO_SUCH_THREAD)) {
+        sd_bus_error_free(error);
+        return sd_bus_reply_method_return(m, "b", false);
+    }
     if (r >= 0)
         r = trace_detach(o.tracer->trace, o.session->core, pid_of(&o), tracee->tid);
     return r < 0 ? r : sd_bus_reply_method_return(m, "b", r > 0);

@@ -19,7 +19,8 @@ static void on_event_queued(struct session *core, void *userdata)
 {
     struct tracer *t = userdata;
 
-    t->output_pending = true;
+    if (stream_has_output(core->userdata))
+        t->output_pending = true;
 }
 
 static void on_process_added(struct session *core, pid_t pid, void *userdata)
@@ -103,8 +104,9 @@ int tracer_new(int control_fd, int ledger_fd, struct tracer **ret)
     return 0;
 }
 
-static void session_free_strings(struct tracer_session *s)
+static void tracer_session_free(struct tracer_session *s)
 {
+    sd_event_source_disable_unref(s->lost_timer);
     free(s->name);
     free(s->owner);
     free(s->lifetime);
@@ -122,7 +124,7 @@ struct tracer *tracer_free(struct tracer *t)
     trace_free(t->trace);
     while ((s = TAILQ_FIRST(&t->sessions))) {
         TAILQ_REMOVE(&t->sessions, s, sessions);
-        session_free_strings(s);
+        tracer_session_free(s);
     }
     ledger_unmap(t->ledger);
     sd_event_unref(t->event);
@@ -165,7 +167,7 @@ void tracer_remove_session(struct tracer *t, struct tracer_session *s)
     trace_detach_session(t->trace, s->core);
     session_free(t->trace, s->core);
     TAILQ_REMOVE(&t->sessions, s, sessions);
-    session_free_strings(s);
+    tracer_session_free(s);
     t->check_idle = true;
 }
 

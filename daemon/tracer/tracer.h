@@ -27,9 +27,10 @@ struct tracer_session {
     char *lifetime;
     bool queue;
 
-    uint32_t credit;    /* events that may still be streamed ahead of the broker */
-    bool wants_ready;   /* a TakeEvent found nothing */
-    uint64_t lost_told; /* the count that the broker knows */
+    uint32_t credit;             /* events that may still be streamed ahead of the broker */
+    bool wants_ready;            /* a TakeEvent found nothing */
+    uint64_t lost_told;          /* the count that the broker knows */
+    sd_event_source *lost_timer; /* while it is armed, the count is not told again */
     TAILQ_ENTRY(tracer_session) sessions;
 };
 
@@ -44,6 +45,7 @@ struct tracer {
     bool output_pending; /* a queue has something for the broker */
     bool check_idle;     /* something ended: perhaps nothing is left */
     bool idle_told;
+    bool rearm;     /* an event source was changed while the event loop stood prepared */
     bool releasing; /* letting go of everything, then exit */
     bool exiting;
 };
