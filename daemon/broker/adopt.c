@@ -25,8 +25,8 @@ static void adopt_settle(struct broker *b)
     broker_serve(b);
 }
 
-/* Its creator is watched again, and gets the events again; on_uid() of the caller closes the session
- * where it has left. */
+/* Its creator is watched again, and gets the events again; on_uid() of the caller closes the
+ * session where it has left. */
 static int find_creator(struct broker *b, const char *owner, struct caller **ret)
 {
     if (*owner == '\0') {
@@ -77,7 +77,7 @@ static int read_settings(sd_bus_message *m, struct session_settings *ret)
         return -EBADMSG;
     *ret = (struct session_settings){
         .number = number,
-        .uid = (uid_t) uid,
+        .uid = (uid_t)uid,
         .name = name,
         .owner = owner,
         .persistent = strcmp(lifetime, PTRACED_LIFETIME_PERSISTENT) == 0,
@@ -95,7 +95,7 @@ static int adopt_processes(struct session *s, struct tracer *t, sd_bus_message *
     if (r < 0)
         return r;
     while ((r = sd_bus_message_read(m, "(uu)", &pid, &n_threads)) > 0) {
-        r = attachment_add(s, t, (pid_t) pid);
+        r = attachment_add(s, t, (pid_t)pid);
         if (r < 0)
             return r;
     }
@@ -191,7 +191,7 @@ static int adopt_tracers(struct broker *b, sd_bus_message *m)
     if (r < 0)
         return r;
     while ((r = sd_bus_message_read(m, "(uh)", &pid, &fd)) > 0) {
-        r = adopt_tracer(b, (pid_t) pid, fd);
+        r = adopt_tracer(b, (pid_t)pid, fd);
         if (r < 0)
             log_warning(&b->log, "Tracer %u cannot be taken over: %s", pid, strerror(-r));
     }
@@ -225,7 +225,7 @@ int adopt_start(struct broker *b)
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     int r;
 
-    r = keeper_link_new_call(&b->keeper, "ListTracers", &m);
+    r = keeper_link_new_call(&b->keeper, "ListTracers", &m, NULL);
     if (r >= 0)
         r = keeper_link_call(&b->keeper, m, on_listed, b);
     if (r < 0) { /* no keeper yet, so there are no tracers of before */

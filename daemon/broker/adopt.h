@@ -3,9 +3,9 @@
 
 struct broker;
 
-/* A broker that has been started anew asks the keeper for the tracers that live, and each of them for
- * its sessions, which are then as before; but for what was never at a tracer (a session that has
- * traced nothing yet, events on their way, who else had subscribed). The sessions of a caller that has
- * left meanwhile are closed. Once all have told, or the time-out is over, broker_serve() is called; a
- * tracer that answers even later is adopted then. */
+/* A broker that has been started anew asks the keeper for the tracers that live, and each of them
+ * for its sessions, which are then as before; but for what was never at a tracer (a session that
+ * has traced nothing yet, events on their way, who else had subscribed). The sessions of a caller
+ * that has left meanwhile are closed. Once all have told, or the time-out is over, broker_serve()
+ * is called; a tracer that answers even later is adopted then. */
 int adopt_start(struct broker *b);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,13 +8,9 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/attach.h"
-#include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/events.h"
-#include "daemon/broker/limits.h"
-#include "daemon/broker/options.h"
-#include "daemon/broker/process.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
 #include "daemon/broker/tracee.h"
@@ -69,12 +64,20 @@ static void attach_fail(struct attach *a, const sd_bus_error *error)
     attach_free(a);
 }
 
+/* `error` may have been written or not. */
+static void attach_fail_with(struct attach *a, int r, sd_bus_error *error)
+{
+    if (!sd_bus_error_is_set(error))
+        sd_bus_error_set_errno(error, r);
+    attach_fail(a, error);
+}
+
 static void attach_fail_errno(struct attach *a, int r)
 {
     _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 
-    sd_bus_error_set_errno(&error, r);
-    attach_fail(a, &error);
+    r = tracer_explain(r, a->target.pid, &error);
+    attach_fail_with(a, r, &error);
 }
 
 static void attach_fail_closed(struct attach *a)
@@ -155,10 +158,9 @@ static int undo(struct attach *a, struct tracer *t)
         ptraced_path_thread(path, a->session->id, a->target.pid, a->tid);
     else
         ptraced_path_process(path, a->session->id, a->target.pid);
-    r = sd_bus_message_new_method_call(t->wire.bus, &m, NULL, path,
-                                       a->tid ? PTRACED_THREAD_INTERFACE
-                                              : PTRACED_PROCESS_INTERFACE,
-                                       "Detach");
+    r = sd_bus_message_new_method_call(
+        t->wire.bus, &m, NULL, path, a->tid ? PTRACED_THREAD_INTERFACE : PTRACED_PROCESS_INTERFACE,
+        "Detach");
     if (r < 0)
         return r;
     return tracer_call(t, m, WIRE_NO_TIMEOUT, a->target.pid, on_undone, a->broker);
@@ -171,9 +173,9 @@ static int reply_attached(struct attach *a, bool added)
     if (a->tid)
         return sd_bus_reply_method_return(
             a->call, "ob", ptraced_path_thread(path, a->session->id, a->target.pid, a->tid),
-            (int) added);
-    return sd_bus_reply_method_return(
-        a->call, "o", ptraced_path_process(path, a->session->id, a->target.pid));
+            (int)added);
+    return sd_bus_reply_method_return(a->call, "o",
+                                      ptraced_path_process(path, a->session->id, a->target.pid));
 }
 
 static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
@@ -216,7 +218,7 @@ static int send_attach(struct attach *a)
     r = tracer_new_call(t, "Attach", &m);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(m, "shu", a->session->id, a->pidfd, (uint32_t) a->tid);
+    r = sd_bus_message_append(m, "shu", a->session->id, a->pidfd, (uint32_t)a->tid);
     if (r < 0)
         return r;
     /* The options are the call's second argument. */
@@ -273,9 +275,9 @@ static int send_open(struct attach *a)
     r = tracer_new_call(t, "OpenSession", &m);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(m, "susssb", s->id, (uint32_t) s->uid, s->name, s->owner,
+    r = sd_bus_message_append(m, "susssb", s->id, (uint32_t)s->uid, s->name, s->owner,
                               s->persistent ? PTRACED_LIFETIME_PERSISTENT : PTRACED_LIFETIME_CLIENT,
-                              (int) s->queue);
+                              (int)s->queue);
     if (r < 0)
         return r;
     r = share_get(a->session, t, &share);
@@ -332,7 +334,7 @@ static int read_tracer(struct broker *b, sd_bus_message *reply, struct tracer **
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         return -errno;
-    return tracer_new(b, (pid_t) pid, fd, ret);
+    return tracer_new(b, (pid_t)pid, fd, ret);
 }
 
 static void on_tracer(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
@@ -350,19 +352,19 @@ static void on_tracer(sd_bus_message *reply, const sd_bus_error *error, void *us
     tracer_taken(tracee, t, error ? error : &failure);
 }
 
-static int take_tracer(struct tracee *tracee)
+static int take_tracer(struct tracee *tracee, sd_bus_error *error)
 {
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     struct keeper_link *k = &tracee->broker->keeper;
     int r;
 
-    r = keeper_link_new_call(k, "TakeTracer", &m);
+    r = keeper_link_new_call(k, "TakeTracer", &m, error);
     if (r < 0)
         return r;
     return keeper_link_call(k, m, on_tracer, tracee);
 }
 
-static int choose_tracer(struct attach *a, struct tracer *current)
+static int choose_tracer(struct attach *a, struct tracer *current, sd_bus_error *error)
 {
     struct tracee *tracee = tracee_find(a->broker, a->target.pid);
     bool is_new = !tracee;
@@ -381,7 +383,7 @@ static int choose_tracer(struct attach *a, struct tracer *current)
         return 0;
     }
     list_append(&tracee->parked, &a->of_tracee);
-    return is_new ? take_tracer(tracee) : 0;
+    return is_new ? take_tracer(tracee, error) : 0;
 }
 
 /* ---- The target ---- */
@@ -394,11 +396,14 @@ static int use_target(struct attach *a, sd_bus_message *reply, sd_bus_error *err
     r = target_read(reply, &a->target);
     if (r < 0)
         return r;
+    a->target.own |= a->target.pid == getpid();
     current = a->target.tracer ? tracer_find(a->broker, a->target.tracer) : NULL;
     r = target_check(&a->target, current, error);
     if (r < 0)
         return r;
-    return choose_tracer(a, current);
+    if (!current)
+        current = tracer_find_left(a->broker, a->target.pid);
+    return choose_tracer(a, current, error);
 }
 
 static void on_inspected(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
@@ -416,23 +421,20 @@ static void on_inspected(sd_bus_message *reply, const sd_bus_error *error, void 
         return;
     }
     r = use_target(a, reply, &refusal);
-    if (r < 0) {
-        if (!sd_bus_error_is_set(&refusal))
-            sd_bus_error_set_errno(&refusal, r);
-        attach_fail(a, &refusal);
-    }
+    if (r < 0)
+        attach_fail_with(a, r, &refusal);
 }
 
-static int inspect(struct attach *a)
+static int inspect(struct attach *a, sd_bus_error *error)
 {
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     struct keeper_link *k = &a->broker->keeper;
     int r;
 
-    r = keeper_link_new_call(k, "Inspect", &m);
+    r = keeper_link_new_call(k, "Inspect", &m, error);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(m, "hu", a->pidfd, (uint32_t) a->tid);
+    r = sd_bus_message_append(m, "hu", a->pidfd, (uint32_t)a->tid);
     if (r < 0)
         return r;
     return keeper_link_call(k, m, on_inspected, a);
@@ -451,6 +453,7 @@ static int take_pidfd(struct attach *a, sd_bus_message *reply)
 
 static void on_thread_found(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
 {
+    _cleanup_bus_error_ sd_bus_error refusal = SD_BUS_ERROR_NULL;
     struct attach *a = userdata;
     int r;
 
@@ -460,75 +463,30 @@ static void on_thread_found(sd_bus_message *reply, const sd_bus_error *error, vo
     }
     r = take_pidfd(a, reply);
     if (r >= 0)
-        r = inspect(a);
+        r = inspect(a, &refusal);
     if (r < 0)
-        attach_fail_errno(a, r);
+        attach_fail_with(a, r, &refusal);
 }
 
-static int find_thread(struct attach *a)
+static int find_thread(struct attach *a, sd_bus_error *error)
 {
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     struct keeper_link *k = &a->broker->keeper;
     int r;
 
-    r = keeper_link_new_call(k, "FindThread", &m);
+    r = keeper_link_new_call(k, "FindThread", &m, error);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(m, "u", (uint32_t) a->tid);
+    r = sd_bus_message_append(m, "u", (uint32_t)a->tid);
     if (r < 0)
         return r;
     return keeper_link_call(k, m, on_thread_found, a);
 }
 
-/* ---- The methods ---- */
+/* ---- The beginning ---- */
 
-/* Values are the tracer's to judge; it is not made for a key or type that is wrong. */
-static int read_attach_options(sd_bus_message *call, sd_bus_error *error)
-{
-    static const struct option_rule rules[] = {
-        {PTRACED_OPTION_THREADS, "s", NULL}, {PTRACED_OPTION_CHILDREN, "s", NULL},
-        {PTRACED_OPTION_STOP, "b", NULL},    {PTRACED_OPTION_EVENTS, "as", NULL},
-        {PTRACED_OPTION_STOPS, "as", NULL},
-    };
-
-    return options_read(call, rules, ELEMENTSOF(rules), error);
-}
-
-static int may_attach(const struct session *s, struct caller *c, sd_bus_message *call,
-                      sd_bus_error *error)
-{
-    int r;
-
-    r = auth_check(c, s, call, error);
-    if (r < 0)
-        return r;
-    return limit_check(LIMIT_TRACEES, session_count_tracees(s->broker, s->uid), error);
-}
-
-static int check_number(uint32_t number, const char *what, sd_bus_error *error)
-{
-    if (number > 0 && number <= INT_MAX)
-        return 0;
-    return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "%u is no %s", number, what);
-}
-
-static int open_process(pid_t pid, int *ret_pidfd, sd_bus_error *error)
-{
-    int r = process_open(pid, ret_pidfd);
-
-    if (r == -ESRCH)
-        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS, "There is no process %d",
-                                 pid);
-    if (r == -EINVAL)
-        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS,
-                                 "%d is a thread, not a process; attach to its process, or to it "
-                                 "alone with AttachThread",
-                                 pid);
-    return r;
-}
-
-/* Takes the pidfd. */
-static int begin(struct session *s, struct caller *c, sd_bus_message *call, int pidfd, pid_t tid)
+int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int pidfd, pid_t tid,
+                 sd_bus_error *error)
 {
     struct attach *a;
     int r;
@@ -537,83 +495,10 @@ static int begin(struct session *s, struct caller *c, sd_bus_message *call, int 
     if (r < 0)
         return r;
     a->tid = tid;
-    r = pidfd >= 0 ? inspect(a) : find_thread(a);
+    r = pidfd >= 0 ? inspect(a, error) : find_thread(a, error);
     if (r < 0) {
         attach_free(a);
         return r;
     }
     return 1;
-}
-
-int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error)
-{
-    uint32_t pid;
-    int r, pidfd;
-
-    r = sd_bus_message_read(call, "u", &pid);
-    if (r < 0)
-        return r;
-    r = read_attach_options(call, error);
-    if (r < 0)
-        return r;
-    r = check_number(pid, "process", error);
-    if (r < 0)
-        return r;
-    r = may_attach(s, c, call, error);
-    if (r < 0)
-        return r;
-    r = open_process((pid_t) pid, &pidfd, error);
-    if (r < 0)
-        return r;
-    return begin(s, c, call, pidfd, 0);
-}
-
-int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
-                      sd_bus_error *error)
-{
-    int r, received, pidfd;
-    pid_t pid;
-
-    r = sd_bus_message_read(call, "h", &received);
-    if (r < 0)
-        return r;
-    r = read_attach_options(call, error);
-    if (r < 0)
-        return r;
-    r = process_of_pidfd(received, &pid);
-    if (r == -EBADF)
-        return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
-                                "The descriptor is no pidfd, as pidfd_open(2) makes them");
-    if (r == -ESRCH)
-        return sd_bus_error_set(error, PTRACED_ERROR_NO_SUCH_PROCESS,
-                                "The process of the pidfd has ended");
-    if (r < 0)
-        return r;
-    r = may_attach(s, c, call, error);
-    if (r < 0)
-        return r;
-    pidfd = fcntl(received, F_DUPFD_CLOEXEC, 3);
-    if (pidfd < 0)
-        return -errno;
-    return begin(s, c, call, pidfd, 0);
-}
-
-int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error)
-{
-    uint32_t tid;
-    int r;
-
-    r = sd_bus_message_read(call, "u", &tid);
-    if (r < 0)
-        return r;
-    r = read_attach_options(call, error);
-    if (r < 0)
-        return r;
-    r = check_number(tid, "thread", error);
-    if (r < 0)
-        return r;
-    r = may_attach(s, c, call, error);
-    if (r < 0)
-        return r;
-    return begin(s, c, call, -1, (pid_t) tid);
 }

@@ -23,8 +23,8 @@ struct tracee;
  *     -> the tracer that holds the process, or TakeTracer
  *     -> OpenSession and Attach, by the tracer
  *
- * The whole has one time-out. The chain itself goes on after it, and after the caller has left: what
- * is attached for nobody is detached again. */
+ * The whole has one time-out. The chain itself goes on after it, and after the caller has left:
+ * what is attached for nobody is detached again. */
 struct attach {
     struct list attaches; /* of the broker */
     struct list of_caller;
@@ -48,6 +48,11 @@ int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd
 int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
                       sd_bus_error *error);
 int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error);
+
+/* Starts the chain. Takes the pidfd in any case; -1: the keeper finds the process of the thread. 1
+ * when the call will be answered later. */
+int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int pidfd, pid_t tid,
+                 sd_bus_error *error);
 
 /* The caller has left. */
 void attach_abandon(struct attach *a);

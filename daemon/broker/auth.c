@@ -106,10 +106,11 @@ int auth_check(const struct caller *c, const struct session *s, sd_bus_message *
                                  "There is no method %s in interface %s",
                                  sd_bus_message_get_member(m), interface ? interface : "(none)");
     if (!is_met(own ? rule->own : rule->other, c->broker, c->uid))
-        return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                 "User %u may not call %s: until there is a policy for others, only "
-                                 "root may use the system service; use ptracectl --embedded",
-                                 c->uid, rule->member);
+        return sd_bus_error_setf(
+            error, SD_BUS_ERROR_ACCESS_DENIED,
+            "User %u may not call %s: until there is a policy for others, only "
+            "root may use the system service; use ptracectl --embedded",
+            c->uid, rule->member);
     return 0;
 }
 

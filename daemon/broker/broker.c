@@ -21,8 +21,8 @@
 #define CLIENT_FD 3
 #define KEEPER_FD 4
 
-/* There is a socket for each tracer, and the soft limit is low for the sake of select(2), which is not
- * used here. */
+/* There is a socket for each tracer, and the soft limit is low for the sake of select(2), which is
+ * not used here. */
 static void raise_file_limit(struct broker *b)
 {
     struct rlimit limit;
@@ -64,7 +64,7 @@ static int broker_init(struct broker *b)
     log_init(&b->log, b->mode == BROKER_EMBEDDED ? LOG_ERR : LOG_INFO);
     raise_file_limit(b);
 
-    r = sd_event_default(&b->event);
+    r = sd_event_new(&b->event);
     if (r < 0)
         return r;
     r = sd_event_set_watchdog(b->event, true);
@@ -97,12 +97,15 @@ int broker_new(const struct broker_options *options, struct broker **ret)
     return 0;
 }
 
-/* The connections first: what is under way is answered by their end, while all else still is there.
- * Nothing is closed at the tracers: that is for the keeper, or for a broker after us. */
+/* The clients' connection first: that we end is not for us to answer what is under way with. Then
+ * the others, whose end is an answer to that, while all else still is there. Nothing is closed at
+ * the tracers: that is for the keeper, or for a broker after us. */
 struct broker *broker_free(struct broker *b)
 {
     if (!b)
         return NULL;
+    if (b->bus)
+        sd_bus_close(b->bus);
     keeper_link_close(&b->keeper);
     while (!list_empty(&b->tracers))
         tracer_free(LIST_FIRST(&b->tracers, struct tracer, tracers));
@@ -113,7 +116,7 @@ struct broker *broker_free(struct broker *b)
     index_done(&b->sessions);
     index_done(&b->tracees);
     sd_event_source_disable_unref(b->adopt_timer);
-    sd_bus_flush_close_unref(b->bus);
+    sd_bus_unref(b->bus);
     sd_event_unref(b->event);
     free(b);
     return NULL;
@@ -263,9 +266,9 @@ static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
         r = -EEXIST;
     if (r < 0) {
         log_error(&b->log, "Cannot take the name %s: %s", PTRACED_BUS_NAME,
-                  error               ? error->message
+                  error          ? error->message
                   : r == -EEXIST ? "another program has it"
-                                      : strerror(-r));
+                                 : strerror(-r));
         return sd_event_exit(b->event, r);
     }
     sd_notify(false, "READY=1");

@@ -65,8 +65,9 @@ int broker_new(const struct broker_options *options, struct broker **ret);
 struct broker *broker_free(struct broker *b);
 void broker_freep(struct broker **b);
 
-/* Connects to clients and keeper, the path of whose socket an embedded broker does not need. On a bus, the name is taken, and systemd told, as soon as the
- * tracers of a broker before us have been adopted. */
+/* Connects to clients and keeper, the path of whose socket an embedded broker does not need. On a
+ * bus, the name is taken, and systemd told, as soon as the tracers of a broker before us have been
+ * adopted. */
 int broker_start(struct broker *b, const char *keeper_path);
 
 /* Runs until the client has left, the bus is gone, or a signal says so. */

@@ -99,8 +99,12 @@ static int on_uid(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
         caller_gone(c);
         return 1;
     }
-    c->uid = (uid_t) uid;
+    c->uid = (uid_t)uid;
     c->known = true;
+    /* One that a broker before us has left to us may be of a name that another bus had given. */
+    LIST_FOREACH(struct session, s, &c->sessions, of_creator)
+        if (s->uid != c->uid)
+            session_close(s, NULL);
     replay_next(c);
     return 1;
 }
@@ -172,7 +176,7 @@ static void evict(struct broker *b)
 {
     struct caller *oldest = NULL;
 
-    LIST_FOREACH (struct caller, c, &b->callers, callers)
+    LIST_FOREACH(struct caller, c, &b->callers, callers)
         if (!is_needed(c))
             oldest = c;
     caller_free(oldest);
@@ -180,7 +184,7 @@ static void evict(struct broker *b)
 
 static struct caller *caller_find(struct broker *b, const char *name)
 {
-    LIST_FOREACH (struct caller, c, &b->callers, callers)
+    LIST_FOREACH(struct caller, c, &b->callers, callers)
         if (strcmp(c->name, name) == 0)
             return c;
     return NULL;

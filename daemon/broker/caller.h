@@ -11,9 +11,9 @@
 struct broker;
 
 /* Who calls. On a bus: a unique name, whose user the bus is asked for, without waiting, before its
- * first call is handled; until then its calls are put by, and come back in their order. From then on
- * the bus tells when it leaves. sd_bus_track and sd_bus_query_sender_creds() would do both, but they
- * wait for the bus.
+ * first call is handled; until then its calls are put by, and come back in their order. From then
+ * on the bus tells when it leaves. sd_bus_track and sd_bus_query_sender_creds() would do both, but
+ * they wait for the bus.
  *
  * In embedded mode there is one caller, the client, and its connection's end is ours. */
 struct caller {

@@ -106,7 +106,7 @@ static bool wants(const struct waiter *w, const struct ptraced_event_record *e)
 /* Takes what the record owns. */
 static void deliver(struct session *s, struct ptraced_event_record *e)
 {
-    LIST_FOREACH (struct waiter, w, &s->waiters, of_session) {
+    LIST_FOREACH(struct waiter, w, &s->waiters, of_session) {
         if (!wants(w, e) || answer(w->call, e) < 0)
             continue;
         waiter_free(w);
@@ -154,7 +154,7 @@ static int ask_send(struct session *s, struct tracer *t, struct waiter *w, pid_t
     r = tracer_new_call(t, "TakeEvent", &m);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(m, "suu", s->id, (uint32_t) pid, (uint32_t) tid);
+    r = sd_bus_message_append(m, "suu", s->id, (uint32_t)pid, (uint32_t)tid);
     if (r < 0)
         return r;
     r = tracer_call(t, m, WIRE_NO_TIMEOUT, pid, callback, a);
@@ -184,7 +184,8 @@ static void on_pulled(sd_bus_message *reply, const sd_bus_error *error, void *us
     share = share_find(s, a->tracer);
     if (share) {
         share->pulling = false;
-        share->dry = r <= 0;
+        share->dry = r <= 0 && !share->stale;
+        share->stale = false;
     }
     if (r > 0)
         deliver(s, &e);
@@ -196,7 +197,7 @@ static bool pull(struct session *s)
 {
     bool pulling = false;
 
-    LIST_FOREACH (struct share, share, &s->shares, of_session) {
+    LIST_FOREACH(struct share, share, &s->shares, of_session) {
         if (!share->pulling && !share->dry && share->open)
             share->pulling = ask_send(s, share->tracer, NULL, 0, 0, on_pulled) >= 0;
         pulling |= share->pulling;
@@ -206,7 +207,7 @@ static bool pull(struct session *s)
 
 static bool somebody_waits(const struct session *s)
 {
-    LIST_FOREACH (struct waiter, w, &s->waiters, of_session)
+    LIST_FOREACH(struct waiter, w, &s->waiters, of_session)
         if (!w->pid)
             return true;
     return false;
@@ -217,9 +218,19 @@ static void settle(struct session *s)
 {
     if (!somebody_waits(s) || pull(s))
         return;
-    LIST_FOREACH (struct waiter, w, &s->waiters, of_session)
+    LIST_FOREACH(struct waiter, w, &s->waiters, of_session)
         if (!w->pid && w->never_blocks)
             refuse_no_event(w);
+}
+
+/* Ready may still be on its way, which is early enough for those who wait, but not for one who asks
+ * what there is now. */
+static void doubt(struct session *s)
+{
+    LIST_FOREACH(struct share, share, &s->shares, of_session) {
+        share->dry = false;
+        share->stale = share->pulling;
+    }
 }
 
 /* ---- Waiting for an event of one thread ---- */
@@ -270,23 +281,24 @@ static void ask_tracer(struct waiter *w, struct tracer *t)
 /* Frees the waiter where nobody can be asked. */
 static void ask_again(struct waiter *w)
 {
-    struct attachment *a = attachment_find(w->session, w->pid, NULL);
+    const struct attachment *a;
 
     if (!list_empty(&w->asks))
         return;
     w->thread_is_known = false;
     sd_bus_error_free(&w->refusal);
-    sd_bus_error_setf(&w->refusal, PTRACED_ERROR_NOT_ATTACHED,
-                      "Session %s does not trace process %d", w->session->id, w->pid);
+
+    a = attachment_find(w->session, w->pid, NULL);
     if (a) {
-        sd_bus_error_free(&w->refusal);
         ask_tracer(w, a->tracee->tracer);
-    } else
-        LIST_FOREACH (struct share, share, &w->session->shares, of_session)
+        if (list_empty(&w->asks))
+            tracer_explain(-ENOTCONN, w->pid, &w->refusal);
+    } else {
+        sd_bus_error_setf(&w->refusal, PTRACED_ERROR_NOT_ATTACHED,
+                          "Session %s does not trace process %d", w->session->id, w->pid);
+        LIST_FOREACH(struct share, share, &w->session->shares, of_session)
             ask_tracer(w, share->tracer);
-    if (list_empty(&w->asks) && !sd_bus_error_is_set(&w->refusal))
-        sd_bus_error_setf(&w->refusal, PTRACED_ERROR_TRACER_GONE,
-                          "The tracer of process %d has ended; attach again to go on", w->pid);
+    }
     waiter_asked(w);
 }
 
@@ -300,7 +312,7 @@ void events_ready(struct session *s, struct tracer *t)
         share->dry = false;
     settle(s);
     /* One that has asked already will be answered with what is there now. */
-    LIST_FOREACH (struct waiter, w, &s->waiters, of_session)
+    LIST_FOREACH(struct waiter, w, &s->waiters, of_session)
         if (w->pid && list_empty(&w->asks))
             ask_tracer(w, t);
 }
@@ -308,14 +320,14 @@ void events_ready(struct session *s, struct tracer *t)
 void events_share_changed(struct session *s)
 {
     settle(s);
-    LIST_FOREACH (struct waiter, w, &s->waiters, of_session)
+    LIST_FOREACH(struct waiter, w, &s->waiters, of_session)
         if (w->pid)
             ask_again(w);
 }
 
 void events_process_removed(struct session *s, pid_t pid)
 {
-    LIST_FOREACH (struct waiter, w, &s->waiters, of_session)
+    LIST_FOREACH(struct waiter, w, &s->waiters, of_session)
         if (w->pid == pid)
             ask_again(w);
 }
@@ -412,6 +424,8 @@ int events_get(struct session *s, struct caller *c, sd_bus_message *call, pid_t 
                                  s->id);
     if (stash_take(&s->stash, pid, tid, &e)) {
         r = answer(call, &e);
+        if (r < 0)
+            stash_add(&s->stash, &e);
         ptraced_event_done(&e);
         return r < 0 ? r : 1;
     }
@@ -425,9 +439,12 @@ int events_get(struct session *s, struct caller *c, sd_bus_message *call, pid_t 
     list_append(&s->waiters, &w->of_session);
     s->n_waiters++;
     list_append(&c->waiters, &w->of_caller);
-    if (pid)
+    if (pid) {
         ask_again(w);
-    else
-        settle(s);
+        return 1;
+    }
+    if (w->never_blocks)
+        doubt(s);
+    settle(s);
     return 1;
 }

@@ -18,14 +18,15 @@ struct tracer;
 /* GetEvent.
  *
  * A session's events wait in the queues of its tracers. While somebody waits for an event of any
- * thread, one TakeEvent is under way to each tracer whose queue is not known to be empty ("dry"), so
- * that a tracer that is held up holds up its own events only. What comes goes to the oldest waiter
- * that wants it, and else into the session's stash, which the next GetEvent looks at first: an event
- * that has left its queue is never lost. TakeEvent therefore has no time-out; whoever waits has one.
- * The stash holds one event for each tracer at the most, and those that the broker makes itself.
+ * thread, one TakeEvent is under way to each tracer whose queue is not known to be empty ("dry"),
+ * so that a tracer that is held up holds up its own events only. What comes goes to the oldest
+ * waiter that wants it, and else into the session's stash, which the next GetEvent looks at first:
+ * an event that has left its queue is never lost. TakeEvent therefore has no time-out; whoever
+ * waits has one. The stash holds one event for each tracer at the most, and those that the broker
+ * makes itself.
  *
- * A wait for one thread's event asks for just that, at the tracer that holds the process; where it is
- * not attached any more its last events are, so every tracer of the session is asked. */
+ * A wait for one thread's event asks for just that, at the tracer that holds the process; where it
+ * is not attached any more its last events are, so every tracer of the session is asked. */
 
 struct waiter {
     struct list of_session; /* the oldest first */
@@ -36,7 +37,7 @@ struct waiter {
     pid_t tid; /* 0: of any thread */
     bool never_blocks;
     sd_event_source *timer;
-    struct list asks;    /* TakeEvents for this waiter alone that are under way */
+    struct list asks;     /* TakeEvents for this waiter alone that are under way */
     bool thread_is_known; /* a tracer has said so by having no event of it */
     sd_bus_error refusal; /* what a tracer has said else */
 };

@@ -11,6 +11,8 @@
 #include "daemon/broker/share.h"
 #include "daemon/broker/tracer-link.h"
 
+#define QUICK_USEC 1000000
+
 static void item_free(struct gather_item *item)
 {
     list_remove(&item->items);
@@ -52,10 +54,22 @@ int gather_new(struct broker *b, gather_done_t done, void *userdata, struct gath
     if (!g)
         return -ENOMEM;
     /* One is pending until all has been added. */
-    *g = (struct gather){.broker = b, .n_pending = 1, .done = done, .userdata = userdata};
+    *g = (struct gather){
+        .broker = b,
+        .timeout_usec = b->tracer_timeout_usec,
+        .n_pending = 1,
+        .done = done,
+        .userdata = userdata,
+    };
     list_init(&g->items);
     *ret = g;
     return 0;
+}
+
+void gather_be_quick(struct gather *g)
+{
+    if (g->timeout_usec > QUICK_USEC)
+        g->timeout_usec = QUICK_USEC;
 }
 
 static void on_reply(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
@@ -82,7 +96,7 @@ int gather_add(struct gather *g, struct tracer *t, sd_bus_message *m, pid_t pid)
     snprintf(item->path, sizeof(item->path), "%s", sd_bus_message_get_path(m));
     list_append(&g->items, &item->items);
 
-    r = tracer_call(t, m, g->broker->tracer_timeout_usec, pid, on_reply, item);
+    r = tracer_call(t, m, g->timeout_usec, pid, on_reply, item);
     if (r < 0) {
         item_free(item);
         return r;
@@ -117,7 +131,7 @@ static int session_call(struct gather *g, struct tracer *t, const char *id, cons
 int gather_session_call(struct gather *g, struct session *s, const char *member,
                         sd_bus_message *rest)
 {
-    LIST_FOREACH (struct share, share, &s->shares, of_session) {
+    LIST_FOREACH(struct share, share, &s->shares, of_session) {
         int r = session_call(g, share->tracer, s->id, member, rest);
 
         /* One whose connection has just ended has nothing of the session any more. */
@@ -134,7 +148,7 @@ void gather_start(struct gather *g)
 
 const sd_bus_error *gather_first_error(const struct gather *g)
 {
-    LIST_FOREACH (struct gather_item, item, &g->items, items)
+    LIST_FOREACH(struct gather_item, item, &g->items, items)
         if (sd_bus_error_is_set(&item->error))
             return &item->error;
     return NULL;

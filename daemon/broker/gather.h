@@ -21,7 +21,7 @@ struct gather_item {
     struct gather *gather;
     pid_t tracer;
     char path[PTRACED_PATH_MAX]; /* of the object that was called */
-    sd_bus_message *reply; /* or */
+    sd_bus_message *reply;       /* or */
     sd_bus_error error;
     bool timed_out;
 };
@@ -31,6 +31,7 @@ typedef void (*gather_done_t)(struct gather *g, void *userdata);
 
 struct gather {
     struct broker *broker;
+    uint64_t timeout_usec;
     struct list items; /* in the order in which they were added */
     unsigned n_pending;
     gather_done_t done;
@@ -39,10 +40,15 @@ struct gather {
 
 int gather_new(struct broker *b, gather_done_t done, void *userdata, struct gather **ret);
 
+/* For lists: what a tracer does not say at once is left out, rather than having one that is held up
+ * hold up everybody. To be called before anything is added. */
+void gather_be_quick(struct gather *g);
+
 /* Frees one that has not been started. */
 void gather_freep(struct gather **g);
 
-/* Sends a call, which was made for that tracer. `pid` is the process that it is about; 0: none alone. */
+/* Sends a call, which was made for that tracer. `pid` is the process that it is about; 0: none
+ * alone. */
 int gather_add(struct gather *g, struct tracer *t, sd_bus_message *m, pid_t pid);
 
 /* Sends a call whose first argument is the session's id to each of its tracers. `rest` is a message

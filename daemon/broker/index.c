@@ -45,7 +45,7 @@ int index_add(struct index *ix, uint64_t key, void *value)
         return r;
 
     at = index_lower_bound(ix, key);
-    while (at < ix->n && ix->items[at].key == key)
+    while (index_has(ix, at, key))
         at++;
     memmove(ix->items + at + 1, ix->items + at, (ix->n - at) * sizeof(*ix->items));
     ix->items[at] = (struct index_item){.key = key, .value = value};
@@ -55,7 +55,7 @@ int index_add(struct index *ix, uint64_t key, void *value)
 
 void index_remove(struct index *ix, uint64_t key, const void *value)
 {
-    INDEX_FOREACH (i, ix, key) {
+    for (size_t i = index_lower_bound(ix, key); index_has(ix, i, key); i++) {
         if (ix->items[i].value != value)
             continue;
         ix->n--;
@@ -68,7 +68,7 @@ void *index_find(const struct index *ix, uint64_t key)
 {
     size_t at = index_lower_bound(ix, key);
 
-    return at < ix->n && ix->items[at].key == key ? ix->items[at].value : NULL;
+    return index_has(ix, at, key) ? ix->items[at].value : NULL;
 }
 
 void index_done(struct index *ix)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,9 @@ void *index_find(const struct index *ix, uint64_t key);
 /* Frees what the index owns, which is not the values. */
 void index_done(struct index *ix);
 
-#define INDEX_FOREACH(i, ix, wanted)                                                               \
-    for (size_t i = index_lower_bound(ix, wanted); i < (ix)->n && (ix)->items[i].key == (wanted);  \
-         i++)
+/* Whether there is an item at that position, and it has that key: to go through the values of one.
+ */
+static inline bool index_has(const struct index *ix, size_t i, uint64_t key)
+{
+    return i < ix->n && ix->items[i].key == key;
+}

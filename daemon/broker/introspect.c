@@ -26,7 +26,7 @@ static const struct {
 static bool same_path(const char *a, const char *b)
 {
     while (*a && *b) {
-        if (isdigit((unsigned char) *a) && isdigit((unsigned char) *b)) {
+        if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
             a += strspn(a, "0123456789");
             b += strspn(b, "0123456789");
         } else if (*a++ != *b++)

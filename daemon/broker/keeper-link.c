@@ -75,7 +75,7 @@ static int keeper_connect(struct keeper_link *k)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    if (connect(fd, (const struct sockaddr *) &address, sizeof(address)) < 0)
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
         return -errno;
     return wire_open(&k->wire, k->broker->event, TAKE_FD(fd), &keeper_ops);
 }
@@ -108,17 +108,19 @@ void keeper_link_close(struct keeper_link *k)
     k->path = NULL;
 }
 
-int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_message **ret)
+int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_message **ret,
+                         sd_bus_error *error)
 {
     int r;
 
-    if (!k->wire.bus && k->path) {
-        r = keeper_connect(k);
+    if (!k->wire.bus) {
+        r = k->path ? keeper_connect(k) : -ENOTCONN;
         if (r < 0)
-            return r;
+            return sd_bus_error_setf(error, PTRACED_ERROR_TRACER_GONE,
+                                     "The keeper of the tracers cannot be reached: %s; see whether "
+                                     "ptraced-keeper is running",
+                                     strerror(-r));
     }
-    if (!k->wire.bus)
-        return -ENOTCONN;
     return sd_bus_message_new_method_call(k->wire.bus, ret, NULL, PTRACED_KEEPER_PATH,
                                           PTRACED_KEEPER_INTERFACE, member);
 }
@@ -153,10 +155,10 @@ static int end_tracer(struct keeper_link *k, pid_t tracer)
         return -ENOMEM;
     *e = (struct ending){.broker = k->broker, .tracer = tracer};
 
-    r = keeper_link_new_call(k, "EndTracer", &m);
+    r = keeper_link_new_call(k, "EndTracer", &m, NULL);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(m, "u", (uint32_t) tracer);
+    r = sd_bus_message_append(m, "u", (uint32_t)tracer);
     if (r < 0)
         return r;
     r = keeper_link_call(k, m, on_tracer_ended, e);

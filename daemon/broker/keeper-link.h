@@ -5,9 +5,9 @@
 
 struct broker;
 
-/* The connection to the keeper. In embedded mode the broker ends with it. Otherwise a keeper that has
- * gone is looked for at once, and again whenever it is needed: its tracers have let their tracees go
- * by themselves, and what comes back is a new one. */
+/* The connection to the keeper. In embedded mode the broker ends with it. Otherwise a keeper that
+ * has gone is looked for at once, and again whenever it is needed: its tracers have let their
+ * tracees go by themselves, and what comes back is a new one. */
 
 struct keeper_link {
     struct wire wire;
@@ -24,8 +24,10 @@ int keeper_link_open_path(struct keeper_link *k, struct broker *b, const char *p
 
 void keeper_link_close(struct keeper_link *k);
 
-/* A new call of the keeper; connects where there is no connection. */
-int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_message **ret);
+/* A new call of the keeper; connects where there is no connection. `error`, which may be NULL, says
+ * what failed. */
+int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_message **ret,
+                         sd_bus_error *error);
 int keeper_link_call(struct keeper_link *k, sd_bus_message *m, wire_reply_t callback,
                      void *userdata);
 

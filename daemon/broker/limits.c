@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "bus-api/errors.h"
 #include "daemon/broker/limits.h"
+#include "bus-api/errors.h"
 
 static const struct {
     const char *name;
@@ -9,12 +9,13 @@ static const struct {
     const char *remedy; /* what the caller can do */
 } limits[_LIMIT_MAX] = {
     [LIMIT_SESSIONS] = {"SessionsMax", 64, "sessions of one user", "close one first"},
-    [LIMIT_TRACEES] = {"TraceesMax", 1024, "traced processes of one user", "detach from some first"},
+    [LIMIT_TRACEES] = {"TraceesMax", 1024, "traced processes of one user",
+                       "detach from some first"},
     [LIMIT_SUBSCRIBERS] = {"SubscribersMax", 32, "subscribers of one session",
                            "unsubscribe one first"},
     [LIMIT_WAITERS] = {"WaitersMax", 32, "calls of GetEvent that wait in one session",
                        "let one return first"},
-    [LIMIT_ROUTED] = {"CallsMax", 64, "calls under way to one tracer",
+    [LIMIT_ROUTED] = {"CallsMax", 256, "calls under way to one tracer",
                       "wait for some of the answers first"},
     [LIMIT_CALLERS] = {"CallersMax", 256, "programs that hold sessions, subscriptions or calls",
                        "end some of them first"},

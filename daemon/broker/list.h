@@ -49,15 +49,14 @@ static inline void list_remove(struct list *node)
     node->prev = node->next = NULL;
 }
 
-#define LIST_ITEM(node, type, member)                                                              \
-    ((type *) (void *) ((char *) (node) - offsetof(type, member)))
+#define LIST_ITEM(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 /* The first item, or NULL. */
 #define LIST_FIRST(head, type, member)                                                             \
     (list_empty(head) ? NULL : LIST_ITEM((head)->next, type, member))
 
-/* Declares `item` and goes through the list. The body may remove the item from the list and free it,
- * but no other one. */
+/* Declares `item` and goes through the list. The body may remove the item from the list and free
+ * it, but no other one. */
 #define LIST_FOREACH(type, item, head, member)                                                     \
     for (type *item = LIST_ITEM((head)->next, type, member),                                       \
               *next_##item = LIST_ITEM(item->member.next, type, member);                           \

@@ -26,7 +26,8 @@ static const char *const target_names[_LOG_TARGET_MAX] = {
     [LOG_TARGET_NULL] = "null",
 };
 
-/* systemd gives device and inode of the journal's socket, so that a redirected stderr is noticed. */
+/* systemd gives device and inode of the journal's socket, so that a redirected stderr is noticed.
+ */
 static bool stderr_is_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -74,14 +75,14 @@ void log_line(const struct log *log, int level, const char *format, ...)
 
 const char *log_level_to_string(int level)
 {
-    return level >= 0 && (size_t) level < ELEMENTSOF(level_names) ? level_names[level] : NULL;
+    return level >= 0 && (size_t)level < ELEMENTSOF(level_names) ? level_names[level] : NULL;
 }
 
 int log_level_from_string(const char *name)
 {
     for (size_t i = 0; i < ELEMENTSOF(level_names); i++)
         if (strcmp(level_names[i], name) == 0)
-            return (int) i;
+            return (int)i;
     return -1;
 }
 
@@ -94,6 +95,6 @@ enum log_target log_target_from_string(const char *name)
 {
     for (size_t i = 0; i < ELEMENTSOF(target_names); i++)
         if (strcmp(target_names[i], name) == 0)
-            return (enum log_target) i;
+            return (enum log_target)i;
     return _LOG_TARGET_INVALID;
 }

@@ -56,7 +56,7 @@ static int parse_seconds(const char *text, uint64_t *ret_usec)
                 TRACER_TIMEOUT_MAX, text);
         return -EINVAL;
     }
-    *ret_usec = (uint64_t) (seconds * 1e6) + 1;
+    *ret_usec = (uint64_t)(seconds * 1e6) + 1;
     return 0;
 }
 
@@ -159,6 +159,9 @@ static int run(int argc, char *argv[])
     r = broker_new(&arguments.broker, &b);
     if (r >= 0)
         r = broker_start(b, arguments.keeper_path);
+    /* A client that has left again before we were there is no failure of ours. */
+    if (arguments.broker.mode == BROKER_EMBEDDED && (r == -ECONNRESET || r == -EPIPE))
+        return 0;
     if (r < 0) {
         fprintf(stderr, "ptraced: cannot start: %s\n", strerror(-r));
         return r;

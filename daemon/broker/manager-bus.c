@@ -18,6 +18,7 @@
 #include "daemon/broker/options.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/session.h"
+#include "daemon/broker/tracee.h"
 #include "daemon/broker/tracer-link.h"
 
 /* ---- CreateSession ---- */
@@ -89,7 +90,7 @@ static int method_create_session(sd_bus_message *m, void *userdata, sd_bus_error
 {
     struct broker *b = userdata;
     struct caller *c = caller_of(b, m);
-    struct create_options options;
+    struct create_options options = {0};
     char path[PTRACED_PATH_MAX];
     struct session *s;
     int r;
@@ -154,7 +155,7 @@ static int append_sessions(const struct broker *b, uid_t uid, sd_bus_message *m)
 
         if (!auth_may_see(b, uid, s))
             continue;
-        r = sd_bus_message_append(m, "(suso)", s->id, (uint32_t) s->uid, s->name,
+        r = sd_bus_message_append(m, "(suso)", s->id, (uint32_t)s->uid, s->name,
                                   ptraced_path_session(path, s->id));
         if (r < 0)
             return r;
@@ -187,11 +188,8 @@ struct listing {
     uid_t uid;
 };
 
-/* `s` NULL: the session is not shown. */
-static int append_tracees_of(const struct session *s, sd_bus_message *description,
-                             sd_bus_message *m)
+static int note_threads(struct session *s, sd_bus_message *description)
 {
-    char path[PTRACED_PATH_MAX];
     uint32_t pid, n_threads;
     int r;
 
@@ -199,22 +197,16 @@ static int append_tracees_of(const struct session *s, sd_bus_message *descriptio
     if (r < 0)
         return r;
     while ((r = sd_bus_message_read(description, "(uu)", &pid, &n_threads)) > 0) {
-        uid_t uid = (uid_t) -1; /* where it has just ended */
+        struct attachment *a = s ? attachment_find(s, (pid_t)pid, NULL) : NULL;
 
-        if (!s)
-            continue;
-        process_uid((pid_t) pid, &uid);
-        r = sd_bus_message_append(m, "(uuuso)", pid, (uint32_t) uid, n_threads, s->id,
-                                  ptraced_path_process(path, s->id, (pid_t) pid));
-        if (r < 0)
-            return r;
+        if (a)
+            a->n_threads = n_threads;
     }
     return r < 0 ? r : sd_bus_message_exit_container(description);
 }
 
 /* The answer of one tracer to Describe. */
-static int append_description(struct broker *b, uid_t uid, sd_bus_message *description,
-                              sd_bus_message *m)
+static int note_description(struct broker *b, sd_bus_message *description)
 {
     int r;
 
@@ -223,16 +215,13 @@ static int append_description(struct broker *b, uid_t uid, sd_bus_message *descr
         return r;
     while ((r = sd_bus_message_enter_container(description, SD_BUS_TYPE_STRUCT, "susssba(uu)")) >
            0) {
-        const struct session *s = NULL;
         const char *id;
 
         r = sd_bus_message_read(description, "s", &id);
         if (r >= 0)
-            s = session_find(b, id);
-        if (r >= 0)
             r = sd_bus_message_skip(description, "usssb");
         if (r >= 0)
-            r = append_tracees_of(s && auth_may_see(b, uid, s) ? s : NULL, description, m);
+            r = note_threads(session_find(b, id), description);
         if (r >= 0)
             r = sd_bus_message_exit_container(description);
         if (r < 0)
@@ -241,7 +230,25 @@ static int append_description(struct broker *b, uid_t uid, sd_bus_message *descr
     return r;
 }
 
-static int reply_tracees(const struct gather *g, const struct listing *l)
+static int append_tracees(const struct session *s, sd_bus_message *m)
+{
+    char path[PTRACED_PATH_MAX];
+    int r;
+
+    LIST_FOREACH(struct attachment, a, &s->attachments, of_session) {
+        pid_t pid = a->tracee->pid;
+        uid_t uid = (uid_t)-1; /* where it has just ended */
+
+        process_uid(pid, &uid);
+        r = sd_bus_message_append(m, "(uuuso)", (uint32_t)pid, (uint32_t)uid, a->n_threads, s->id,
+                                  ptraced_path_process(path, s->id, pid));
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int reply_tracees(const struct broker *b, const struct listing *l)
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
     int r;
@@ -252,8 +259,10 @@ static int reply_tracees(const struct gather *g, const struct listing *l)
     r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(uuuso)");
     if (r < 0)
         return r;
-    LIST_FOREACH (struct gather_item, item, &g->items, items) {
-        r = item->reply ? append_description(g->broker, l->uid, item->reply, reply) : 0;
+    for (size_t i = 0; i < b->sessions.n; i++) {
+        const struct session *s = b->sessions.items[i].value;
+
+        r = auth_may_see(b, l->uid, s) ? append_tracees(s, reply) : 0;
         if (r < 0)
             return r;
     }
@@ -263,13 +272,17 @@ static int reply_tracees(const struct gather *g, const struct listing *l)
     return sd_bus_message_send(reply);
 }
 
-/* A tracer that does not answer is no reason not to show the others. */
+/* Where a tracer has not answered, its processes have as many threads as it said last. */
 static void on_described(struct gather *g, void *userdata)
 {
     _cleanup_free_string_ struct listing *l = userdata;
-    int r;
+    int r = 0;
 
-    r = reply_tracees(g, l);
+    LIST_FOREACH(struct gather_item, item, &g->items, items)
+        if (item->reply && r >= 0)
+            r = note_description(g->broker, item->reply);
+    if (r >= 0)
+        r = reply_tracees(g->broker, l);
     if (r < 0)
         sd_bus_reply_method_errno(l->call, r, NULL);
     sd_bus_message_unref(l->call);
@@ -283,7 +296,8 @@ static int describe_all(struct broker *b, struct listing *l)
     r = gather_new(b, on_described, l, &g);
     if (r < 0)
         return r;
-    LIST_FOREACH (struct tracer, t, &b->tracers, tracers) {
+    gather_be_quick(g);
+    LIST_FOREACH(struct tracer, t, &b->tracers, tracers) {
         _cleanup_bus_message_ sd_bus_message *m = NULL;
 
         r = tracer_new_call(t, "Describe", &m);
@@ -320,7 +334,7 @@ static int method_list_tracees(sd_bus_message *m, void *userdata, sd_bus_error *
 /* ---- Properties ---- */
 
 static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
-                      sd_bus_message *reply, void *userdata, sd_bus_error *error)
+                       sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
     return sd_bus_message_append(reply, "s", PTRACED_VERSION);
 }
@@ -340,7 +354,7 @@ static int get_limit(sd_bus *bus, const char *path, const char *interface, const
         value = limit_value(LIMIT_SESSIONS);
     else if (strcmp(property, "TraceesMax") == 0)
         value = limit_value(LIMIT_TRACEES);
-    return sd_bus_message_append(reply, "u", (uint32_t) value);
+    return sd_bus_message_append(reply, "u", (uint32_t)value);
 }
 
 static int get_count(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -349,7 +363,7 @@ static int get_count(sd_bus *bus, const char *path, const char *interface, const
     const struct broker *b = userdata;
     size_t n = strcmp(property, "NSessions") == 0 ? b->sessions.n : b->tracees.n;
 
-    return sd_bus_message_append(reply, "u", (uint32_t) n);
+    return sd_bus_message_append(reply, "u", (uint32_t)n);
 }
 
 static const sd_bus_vtable manager_vtable[] = {

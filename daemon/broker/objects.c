@@ -82,15 +82,18 @@ static int append_session(struct session *s, sd_bus_message *m)
     return close_object(m);
 }
 
-/* `properties` is a tracer's answer. */
+/* `properties` is a tracer's answer, or NULL: then we tell what we know. */
 static int append_process(const char *path, sd_bus_message *properties, sd_bus_message *m)
 {
+    struct ptraced_path parsed;
     int r;
 
+    ptraced_path_parse(path, &parsed);
     r = open_object(m, path, PTRACED_PROCESS_INTERFACE);
     if (r < 0)
         return r;
-    r = sd_bus_message_copy(m, properties, true);
+    r = properties ? sd_bus_message_copy(m, properties, true)
+                   : sd_bus_message_append(m, "a{sv}", 1, "Pid", "u", (uint32_t)parsed.pid);
     if (r < 0)
         return r;
     return close_object(m);
@@ -100,9 +103,9 @@ static int reply_inventory(const struct gather *g, sd_bus_message *reply)
 {
     int r;
 
-    /* One that has ended meanwhile, or whose tracer does not answer, is left out. */
-    LIST_FOREACH (struct gather_item, item, &g->items, items) {
-        if (!item->reply)
+    /* One that has ended meanwhile is left out; one whose tracer does not answer is there. */
+    LIST_FOREACH(struct gather_item, item, &g->items, items) {
+        if (!item->reply && !item->timed_out)
             continue;
         r = append_process(item->path, item->reply, reply);
         if (r < 0)
@@ -154,7 +157,7 @@ static int take_inventory(struct broker *b, uid_t uid, struct gather *g, sd_bus_
         r = append_session(s, reply);
         if (r < 0)
             return r;
-        LIST_FOREACH (struct attachment, a, &s->attachments, of_session) {
+        LIST_FOREACH(struct attachment, a, &s->attachments, of_session) {
             r = ask_process(g, a);
             if (r < 0 && r != -ENOTCONN)
                 return r;
@@ -186,6 +189,7 @@ static int get_managed_objects(struct broker *b, sd_bus_message *call, sd_bus_er
     r = gather_new(b, on_properties, v, &g);
     if (r < 0)
         return r;
+    gather_be_quick(g);
     r = take_inventory(b, c->uid, g, v->reply);
     if (r < 0)
         return r;
@@ -257,7 +261,7 @@ static int add_processes(struct session *s, struct nodes *nodes)
     char path[PTRACED_PATH_MAX];
     int r = 0;
 
-    LIST_FOREACH (struct attachment, a, &s->attachments, of_session) {
+    LIST_FOREACH(struct attachment, a, &s->attachments, of_session) {
         r = nodes_add(nodes, ptraced_path_process(path, s->id, a->tracee->pid));
         if (r < 0)
             break;

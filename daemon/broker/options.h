@@ -10,9 +10,9 @@
 struct option_rule {
     const char *key;
     const char *type; /* a D-Bus signature */
-    void *ret;        /* a variable for s (borrowed from the message), b (int) or u; NULL: checked only */
+    void *ret; /* a variable for s (borrowed from the message), b (int) or u; NULL: checked only */
 };
 
-/* Reads options, which the message stands before. A key that is not in the rules, or comes twice, or
- * is of another type, is Error.InvalidOption, which names it. With n 0, rules may be NULL. */
+/* Reads options, which the message stands before. A key that is not in the rules, or comes twice,
+ * or is of another type, is Error.InvalidOption, which names it. With n 0, rules may be NULL. */
 int options_read(sd_bus_message *m, const struct option_rule *rules, size_t n, sd_bus_error *error);

@@ -17,7 +17,7 @@ int process_open(pid_t pid, int *ret_pidfd)
 {
     int fd;
 
-    fd = (int) syscall(SYS_pidfd_open, pid, 0);
+    fd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (fd < 0) {
         /* For a thread, kernels have said EINVAL and ENOENT. */
         if (errno == EINVAL || errno == ENOENT)
@@ -66,7 +66,7 @@ int process_of_pidfd(int pidfd, pid_t *ret)
         return r;
     if (pid <= 0)
         return -ESRCH;
-    *ret = (pid_t) pid;
+    *ret = (pid_t)pid;
     return 0;
 }
 
@@ -80,6 +80,6 @@ int process_uid(pid_t pid, uid_t *ret)
     r = read_field(path, "Uid:", &uid);
     if (r < 0)
         return r;
-    *ret = (uid_t) uid;
+    *ret = (uid_t)uid;
     return 0;
 }

@@ -100,7 +100,7 @@ static int forward(struct session *s, struct tracer *t, pid_t pid, sd_bus_messag
         return r;
     r = copy_call(t, call, &m);
     if (r < 0)
-        return r;
+        return tracer_explain(r, pid, error);
     d = malloc(sizeof(*d));
     if (!d)
         return -ENOMEM;
@@ -112,7 +112,7 @@ static int forward(struct session *s, struct tracer *t, pid_t pid, sd_bus_messag
     };
     r = tracer_call(t, m, s->broker->tracer_timeout_usec, pid, on_answer, d);
     if (r < 0)
-        return r;
+        return tracer_explain(r, pid, error);
     t->n_routed++;
     TAKE_PTR(d);
     return 1;
@@ -179,8 +179,8 @@ static int refuse_path(struct broker *b, struct caller *c, sd_bus_message *call,
     return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_SESSION, "There is no session %s", first);
 }
 
-/* For what sd-bus answers from our vtables. The methods of Session check for themselves, once they have
- * read what is asked. */
+/* For what sd-bus answers from our vtables. The methods of Session check for themselves, once they
+ * have read what is asked. */
 static int check_standard(const struct caller *c, const struct session *s, sd_bus_message *m,
                           sd_bus_error *error)
 {

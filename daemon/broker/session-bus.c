@@ -94,11 +94,15 @@ static void on_all_done(struct gather *g, void *userdata)
         sd_bus_reply_method_return(o->call, NULL);
 }
 
-/* What the session still has of the events of processes that it has given up goes too. */
+/* What the session still has of the events of processes that it has given up goes too. A tracer
+ * that has ended has let everything go before. */
 static void on_all_detached(struct gather *g, void *userdata)
 {
     const struct broadcast *o = userdata;
 
+    LIST_FOREACH(struct gather_item, item, &g->items, items)
+        if (sd_bus_error_has_name(&item->error, PTRACED_ERROR_TRACER_GONE))
+            sd_bus_error_free(&item->error);
     if (!gather_first_error(g) && !o->session->closed)
         events_forget(o->session, 0);
     on_all_done(g, userdata);
@@ -151,7 +155,7 @@ static int reply_stopped(const struct gather *g, sd_bus_message *call)
     r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, PTRACED_EVENT_SIGNATURE);
     if (r < 0)
         return r;
-    LIST_FOREACH (struct gather_item, item, &g->items, items) {
+    LIST_FOREACH(struct gather_item, item, &g->items, items) {
         r = sd_bus_message_enter_container(item->reply, SD_BUS_TYPE_ARRAY, PTRACED_EVENT_SIGNATURE);
         if (r < 0)
             return r;
@@ -273,7 +277,7 @@ static int get_uid(sd_bus *bus, const char *path, const char *interface, const c
 {
     const struct session *s = userdata;
 
-    return sd_bus_message_append(reply, "u", (uint32_t) s->uid);
+    return sd_bus_message_append(reply, "u", (uint32_t)s->uid);
 }
 
 static int get_lifetime(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -287,7 +291,7 @@ static int get_queue(sd_bus *bus, const char *path, const char *interface, const
 {
     const struct session *s = userdata;
 
-    return sd_bus_message_append(reply, "b", (int) s->queue);
+    return sd_bus_message_append(reply, "b", (int)s->queue);
 }
 
 static int get_lost_events(sd_bus *bus, const char *path, const char *interface,
@@ -300,8 +304,8 @@ static int get_lost_events(sd_bus *bus, const char *path, const char *interface,
 int session_bus_append_properties(struct session *s, sd_bus_message *m)
 {
     return sd_bus_message_append(m, "a{sv}", 6, "Id", "s", s->id, "Name", "s", s->name, "Uid", "u",
-                                 (uint32_t) s->uid, "Lifetime", "s", lifetime(s), "Queue", "b",
-                                 (int) s->queue, "LostEvents", "t", session_lost_events(s));
+                                 (uint32_t)s->uid, "Lifetime", "s", lifetime(s), "Queue", "b",
+                                 (int)s->queue, "LostEvents", "t", session_lost_events(s));
 }
 
 static const sd_bus_vtable session_vtable[] = {

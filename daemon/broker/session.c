@@ -60,7 +60,8 @@ void session_unrefp(struct session **s)
     session_unref(*s);
 }
 
-static int session_init(struct session *s, struct broker *b, const struct session_settings *settings)
+static int session_init(struct session *s, struct broker *b,
+                        const struct session_settings *settings)
 {
     *s = (struct session){
         .n_ref = 1,
@@ -132,13 +133,13 @@ unsigned session_count_tracees(const struct broker *b, uid_t uid)
 
 static void update_streams(struct session *s)
 {
-    LIST_FOREACH (struct share, share, &s->shares, of_session)
+    LIST_FOREACH(struct share, share, &s->shares, of_session)
         share_update_stream(share);
 }
 
 static struct subscription *find_subscription(struct session *s, const struct caller *c)
 {
-    LIST_FOREACH (struct subscription, u, &s->subscriptions, of_session)
+    LIST_FOREACH(struct subscription, u, &s->subscriptions, of_session)
         if (u->caller == c)
             return u;
     return NULL;
@@ -189,7 +190,7 @@ uint64_t session_lost_events(const struct session *s)
 {
     uint64_t lost = s->lost;
 
-    LIST_FOREACH (struct share, share, &s->shares, of_session)
+    LIST_FOREACH(struct share, share, &s->shares, of_session)
         lost += share->lost;
     return lost;
 }
@@ -199,13 +200,13 @@ struct closing {
     sd_bus_message *call; /* NULL: nobody waits for it */
 };
 
-/* A tracer that did not let go in time is ended. It may be gone by now: it is named by its pid, which
- * the keeper checks against its own. */
+/* A tracer that did not let go in time is ended. It may be gone by now: it is named by its pid,
+ * which the keeper checks against its own. */
 static void on_closed(struct gather *g, void *userdata)
 {
     _cleanup_free_string_ struct closing *closing = userdata;
 
-    LIST_FOREACH (struct gather_item, item, &g->items, items)
+    LIST_FOREACH(struct gather_item, item, &g->items, items)
         if (item->timed_out)
             keeper_link_end_tracer(&closing->broker->keeper, item->tracer);
     if (closing->call) {
@@ -236,7 +237,8 @@ static int tell_tracers(struct session *s, sd_bus_message *call)
     return 0;
 }
 
-/* What everybody else has of it. Attachments go at once: their events would have nobody to go to. */
+/* What everybody else has of it. Attachments go at once: their events would have nobody to go to.
+ */
 static void let_go(struct session *s)
 {
     while (!list_empty(&s->subscriptions))

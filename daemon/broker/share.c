@@ -11,7 +11,7 @@
 
 struct share *share_find(const struct session *s, const struct tracer *t)
 {
-    LIST_FOREACH (struct share, share, &t->shares, of_tracer)
+    LIST_FOREACH(struct share, share, &t->shares, of_tracer)
         if (share->session == s)
             return share;
     return NULL;

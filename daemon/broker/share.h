@@ -9,7 +9,8 @@
 struct session;
 struct tracer;
 
-/* What a session has at a tracer: made with the first OpenSession that is sent, gone with either. */
+/* What a session has at a tracer: made with the first OpenSession that is sent, gone with either.
+ */
 struct share {
     struct list of_session;
     struct list of_tracer;
@@ -20,6 +21,7 @@ struct share {
     bool streaming; /* it was told to send events as they come */
     bool dry;       /* its queue is empty; Ready will tell when it is not */
     bool pulling;   /* TakeEvent is under way, for whoever waits */
+    bool stale;     /* it was sent before somebody came who wants to know about now */
     uint64_t lost;  /* events dropped so far */
 
     struct list batches;   /* events that have arrived and are yet to be passed on */

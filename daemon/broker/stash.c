@@ -34,7 +34,7 @@ int stash_add(struct list *stash, struct ptraced_event_record *e)
 
 bool stash_take(struct list *stash, pid_t pid, pid_t tid, struct ptraced_event_record *ret)
 {
-    LIST_FOREACH (struct stashed, d, stash, stash) {
+    LIST_FOREACH(struct stashed, d, stash, stash) {
         if ((pid && d->event.pid != pid) || (tid && d->event.tid != tid))
             continue;
         *ret = d->event;
@@ -47,7 +47,7 @@ bool stash_take(struct list *stash, pid_t pid, pid_t tid, struct ptraced_event_r
 
 void stash_forget(struct list *stash, pid_t pid)
 {
-    LIST_FOREACH (struct stashed, d, stash, stash)
+    LIST_FOREACH(struct stashed, d, stash, stash)
         if ((!pid || d->event.pid == pid) && strcmp(d->event.kind, "lost") != 0)
             stashed_free(d);
 }

@@ -75,7 +75,7 @@ static int send_to_all(struct session *s, sd_bus_message *first)
     bool sent = false;
     int r;
 
-    LIST_FOREACH (struct subscription, u, &s->subscriptions, of_session) {
+    LIST_FOREACH(struct subscription, u, &s->subscriptions, of_session) {
         _cleanup_bus_message_ sd_bus_message *copy = NULL;
 
         if (!sent) {
@@ -227,6 +227,7 @@ static int share_next(struct share *share)
         if (r < 0) {
             log_warning(&share->session->broker->log, "Cannot pass on events of session %s: %s",
                         share->session->id, strerror(-r));
+            share->credit = PTRACED_STREAM_WINDOW; /* for all that goes with it; no more counts */
             batch_free(batch);
         }
         return 1;

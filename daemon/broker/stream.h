@@ -13,10 +13,10 @@ struct share;
 
 /* Events as they come: the tracers' Events become ThreadEvent for each subscriber.
  *
- * A tracer sends a window of events at the most, and more when it is told (Credit) how many have been
- * passed on. They are passed on in turns of bounded length, so that calls come through a flood, and
- * none are while the client's own connection has too much unsent: its slowness then reaches the
- * tracer's queue, where it belongs. */
+ * A tracer sends a window of events at the most, and more when it is told (Credit) how many have
+ * been passed on. They are passed on in turns of bounded length, so that calls come through a
+ * flood, and none are while the client's own connection has too much unsent: its slowness then
+ * reaches the tracer's queue, where it belongs. */
 struct stream {
     struct broker *broker;
     struct list shares;     /* that have something to pass on, the next one first */

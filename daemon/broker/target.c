@@ -14,7 +14,7 @@ static int read_pid(sd_bus_message *m, pid_t *ret)
 
     r = sd_bus_message_read(m, "v", "u", &pid);
     if (r >= 0)
-        *ret = (pid_t) pid;
+        *ret = (pid_t)pid;
     return r;
 }
 

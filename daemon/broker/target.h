@@ -24,6 +24,6 @@ struct target {
 /* Reads the answer to Inspect. -EBADMSG where what is needed is missing. */
 int target_read(sd_bus_message *reply, struct target *ret);
 
-/* 0 where it can be traced; an error that says why not, and its negative errno. `ours` says whether its
- * tracer, if it has one, is one of ptraced's. */
+/* 0 where it can be traced; an error that says why not, and its negative errno. `ours` says whether
+ * its tracer, if it has one, is one of ptraced's. */
 int target_check(const struct target *t, bool ours, sd_bus_error *error);

@@ -20,7 +20,7 @@ int tracee_new(struct broker *b, pid_t pid, struct tracer *tracer, struct tracee
     list_init(&t->attachments);
     list_init(&t->parked);
 
-    r = index_add(&b->tracees, (uint64_t) pid, t);
+    r = index_add(&b->tracees, (uint64_t)pid, t);
     if (r < 0) {
         free(t);
         return r;
@@ -41,24 +41,27 @@ void tracee_release(struct tracee *t)
 {
     if (!list_empty(&t->attachments) || t->n_requests > 0)
         return;
-    index_remove(&t->broker->tracees, (uint64_t) t->pid, t);
+    index_remove(&t->broker->tracees, (uint64_t)t->pid, t);
     list_remove(&t->tracees);
     free(t);
 }
 
 struct tracee *tracee_find(struct broker *b, pid_t pid)
 {
+    const struct index *ix = &b->tracees;
     struct tracee *found = NULL;
 
-    INDEX_FOREACH (i, &b->tracees, (uint64_t) pid)
-        found = b->tracees.items[i].value;
+    for (size_t i = index_lower_bound(ix, (uint64_t)pid); index_has(ix, i, (uint64_t)pid); i++)
+        found = ix->items[i].value;
     return found;
 }
 
 static struct tracee *find_at_tracer(struct broker *b, pid_t pid, const struct tracer *tracer)
 {
-    INDEX_FOREACH (i, &b->tracees, (uint64_t) pid) {
-        struct tracee *t = b->tracees.items[i].value;
+    const struct index *ix = &b->tracees;
+
+    for (size_t i = index_lower_bound(ix, (uint64_t)pid); index_has(ix, i, (uint64_t)pid); i++) {
+        struct tracee *t = ix->items[i].value;
 
         if (t->tracer == tracer)
             return t;
@@ -107,14 +110,15 @@ void attachment_free(struct attachment *a)
 
 struct attachment *attachment_find(struct session *s, pid_t pid, const struct tracer *tracer)
 {
+    const struct index *ix = &s->broker->tracees;
     struct attachment *found = NULL;
 
-    INDEX_FOREACH (i, &s->broker->tracees, (uint64_t) pid) {
-        struct tracee *t = s->broker->tracees.items[i].value;
+    for (size_t i = index_lower_bound(ix, (uint64_t)pid); index_has(ix, i, (uint64_t)pid); i++) {
+        struct tracee *t = ix->items[i].value;
 
         if (tracer && t->tracer != tracer)
             continue;
-        LIST_FOREACH (struct attachment, a, &t->attachments, of_tracee)
+        LIST_FOREACH(struct attachment, a, &t->attachments, of_tracee)
             if (a->session == s)
                 found = a;
     }

@@ -10,15 +10,15 @@ struct broker;
 struct session;
 struct tracer;
 
-/* A process that a tracer holds, or is about to hold: entered when the first request to attach to it
- * begins, so that two concurrent ones end up with the same tracer. */
+/* A process that a tracer holds, or is about to hold: entered when the first request to attach to
+ * it begins, so that two concurrent ones end up with the same tracer. */
 struct tracee {
     struct list tracees; /* of the tracer */
     struct broker *broker;
     struct tracer *tracer; /* NULL: one is being fetched */
     pid_t pid;
     struct list attachments;
-    struct list parked;    /* requests that wait for the tracer */
+    struct list parked;  /* requests that wait for the tracer */
     unsigned n_requests; /* that are about to use it */
 };
 
@@ -28,7 +28,8 @@ struct attachment {
     struct list of_session;
     struct tracee *tracee;
     struct session *session;
-    uint64_t serial; /* of the last event that went through the broker */
+    uint64_t serial;    /* of the last event that went through the broker */
+    uint32_t n_threads; /* when the tracer was asked last */
 };
 
 /* The tracer may be NULL. A tracee that has neither attachments nor requests is gone with the next
@@ -37,8 +38,8 @@ int tracee_new(struct broker *b, pid_t pid, struct tracer *tracer, struct tracee
 void tracee_set_tracer(struct tracee *t, struct tracer *tracer);
 void tracee_release(struct tracee *t);
 
-/* The one that was entered last, where the pid has been reused and the first tracer has not yet said
- * so. NULL where there is none. */
+/* The one that was entered last, where the pid has been reused and the first tracer has not yet
+ * said so. NULL where there is none. */
 struct tracee *tracee_find(struct broker *b, pid_t pid);
 
 /* Enters what a tracer has announced; entering it again does nothing. */

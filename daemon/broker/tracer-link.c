@@ -15,6 +15,8 @@
 #include "daemon/broker/tracee.h"
 #include "daemon/broker/tracer-link.h"
 
+#define GONE_TEXT "The tracer%s has ended; attach again to go on"
+
 static struct tracer *tracer_of(struct wire *w)
 {
     return LIST_ITEM(w, struct tracer, wire);
@@ -35,8 +37,17 @@ static void tracer_no_answer(struct wire *w, bool timed_out, pid_t about, sd_bus
                           "or close the session, which ends such a tracer",
                           whose);
     else
-        sd_bus_error_setf(error, PTRACED_ERROR_TRACER_GONE,
-                          "The tracer%s has ended; attach again to go on", whose);
+        sd_bus_error_setf(error, PTRACED_ERROR_TRACER_GONE, GONE_TEXT, whose);
+}
+
+int tracer_explain(int r, pid_t pid, sd_bus_error *error)
+{
+    char whose[64];
+
+    if (r != -ENOTCONN)
+        return r;
+    snprintf(whose, sizeof(whose), " of process %d", pid);
+    return sd_bus_error_setf(error, PTRACED_ERROR_TRACER_GONE, GONE_TEXT, whose);
 }
 
 static void tracer_settled(struct wire *w)
@@ -57,7 +68,7 @@ static uint64_t now_usec(void)
     struct timespec ts;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
 /* The tracer takes its count of events with it; ours goes on from the last that was seen. */
@@ -89,10 +100,10 @@ static void tracer_gone(struct wire *w)
 
     if (!list_empty(&t->tracees))
         log_warning(&t->broker->log, "Tracer %d has died; what it traced runs on", t->pid);
-    LIST_FOREACH (struct share, share, &t->shares, of_tracer)
+    LIST_FOREACH(struct share, share, &t->shares, of_tracer)
         stream_flush(share);
-    LIST_FOREACH (struct tracee, tracee, &t->tracees, tracees)
-        LIST_FOREACH (struct attachment, a, &tracee->attachments, of_tracee)
+    LIST_FOREACH(struct tracee, tracee, &t->tracees, tracees)
+        LIST_FOREACH(struct attachment, a, &tracee->attachments, of_tracee)
             post_lost(a);
     tracer_free(t);
 }
@@ -111,7 +122,7 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
     r = sd_bus_message_read(m, "u", &pid);
     if (r < 0)
         return r;
-    return attachment_add(s, t, (pid_t) pid);
+    return attachment_add(s, t, (pid_t)pid);
 }
 
 static int on_process_removed(struct tracer *t, struct session *s, sd_bus_message *m)
@@ -123,10 +134,11 @@ static int on_process_removed(struct tracer *t, struct session *s, sd_bus_messag
     r = sd_bus_message_read(m, "u", &pid);
     if (r < 0)
         return r;
-    a = attachment_find(s, (pid_t) pid, t);
+    a = attachment_find(s, (pid_t)pid, t);
     if (a)
         attachment_free(a);
-    events_process_removed(s, (pid_t) pid);
+    t->left[t->n_left++ % TRACER_LEFT_MAX] = (pid_t)pid;
+    events_process_removed(s, (pid_t)pid);
     return 0;
 }
 
@@ -192,6 +204,7 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 
     if (sd_bus_message_is_signal(m, PTRACED_TRACER_INTERFACE, "Idle")) {
         t->idle = true;
+        memset(t->left, 0, sizeof(t->left));
         tracer_settle(t);
         return 1;
     }
@@ -273,9 +286,18 @@ void tracer_free(struct tracer *t)
 
 struct tracer *tracer_find(const struct broker *b, pid_t pid)
 {
-    LIST_FOREACH (struct tracer, t, &b->tracers, tracers)
+    LIST_FOREACH(struct tracer, t, &b->tracers, tracers)
         if (t->pid == pid)
             return t;
+    return NULL;
+}
+
+struct tracer *tracer_find_left(const struct broker *b, pid_t pid)
+{
+    LIST_FOREACH(struct tracer, t, &b->tracers, tracers)
+        for (size_t i = 0; i < TRACER_LEFT_MAX; i++)
+            if (t->left[i] == pid)
+                return t;
     return NULL;
 }
 

@@ -12,6 +12,8 @@
 
 struct broker;
 
+#define TRACER_LEFT_MAX 16u
+
 /* A tracer, and the connection to it. The broker closes it, which ends it, when it has nothing left
  * and no call to it is under way. One that goes by itself has died; its tracees are lost. */
 struct tracer {
@@ -24,6 +26,10 @@ struct tracer {
     unsigned n_routed;
     bool used; /* it has held a process */
     bool idle; /* it holds none any more, and its queues are empty */
+    /* Processes that have left it lately, and of which it may still have threads that the kernel
+     * does not stop: until it is idle, nobody else can have them. 0: none. */
+    pid_t left[TRACER_LEFT_MAX];
+    unsigned n_left; /* counts all there were */
 };
 
 /* Takes the descriptor in any case. */
@@ -38,8 +44,15 @@ void tracer_settle(struct tracer *t);
 /* NULL where no tracer has that pid. */
 struct tracer *tracer_find(const struct broker *b, pid_t pid);
 
+/* The tracer that a process has left lately, or NULL. */
+struct tracer *tracer_find_left(const struct broker *b, pid_t pid);
+
 /* A new call of the broker's own interface to it. `about` is the process to name in the error of a
  * call that gets no answer; 0: whichever it traces. */
 int tracer_new_call(struct tracer *t, const char *member, sd_bus_message **ret);
 int tracer_call(struct tracer *t, sd_bus_message *m, uint64_t timeout_usec, pid_t about,
                 wire_reply_t callback, void *userdata);
+
+/* The error for a call that could not be sent since the tracer is just ending (-ENOTCONN). Any
+ * other number is passed through. */
+int tracer_explain(int r, pid_t pid, sd_bus_error *error);

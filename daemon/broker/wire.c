@@ -56,8 +56,8 @@ static void call_fail(struct wire_call *c, bool timed_out)
     call_finish(c, NULL, &error);
 }
 
-/* sd-bus itself makes the answer for a call that timed out or whose connection has ended. On a private
- * connection nothing else has a sender. */
+/* sd-bus itself makes the answer for a call that timed out or whose connection has ended. On a
+ * private connection nothing else has a sender. */
 static bool is_synthetic(sd_bus_message *m)
 {
     return sd_bus_message_get_sender(m);
@@ -162,6 +162,8 @@ int wire_open(struct wire *w, sd_event *event, int fd, const struct wire_ops *op
     _cleanup_close_fd_ int taken = fd;
     int r;
 
+    if (w->closing)
+        return -ENOTCONN;
     r = sd_bus_new(&bus);
     if (r < 0)
         return r;
@@ -197,6 +199,8 @@ void wire_close(struct wire *w)
         return;
     /* Without a bus, no callback can send another call or have the wire settled. */
     bus = TAKE_PTR(w->bus);
+    w->closing = true;
     while ((c = LIST_FIRST(&w->calls, struct wire_call, calls)))
         call_fail(c, false);
+    w->closing = false;
 }

@@ -11,8 +11,8 @@
 #include "daemon/broker/list.h"
 
 /* A private D-Bus connection of which the broker is the client, to the keeper or to a tracer. All
- * calls are asynchronous. Each is answered exactly once, by the other side, by a time-out, or because
- * the connection has ended; never before wire_call() has returned. */
+ * calls are asynchronous. Each is answered exactly once, by the other side, by a time-out, or
+ * because the connection has ended; never before wire_call() has returned. */
 
 struct wire;
 
@@ -30,6 +30,7 @@ struct wire {
     const struct wire_ops *ops;
     struct list calls;
     unsigned n_calls; /* counts a call until its callback has returned */
+    bool closing;     /* callbacks are told so; none may open it again */
 };
 
 /* Exactly one of reply and error is given. */

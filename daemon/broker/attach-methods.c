@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "daemon/broker/attach.h"
+#include "daemon/broker/auth.h"
+#include "daemon/broker/limits.h"
+#include "daemon/broker/options.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/session.h"
+
+/* What the attach methods of Session have in front of the chain: the call is read, checked and
+ * authorised. */
+
+/* Values are the tracer's to judge; it is not made for a key or type that is wrong. */
+static int read_attach_options(sd_bus_message *call, sd_bus_error *error)
+{
+    static const struct option_rule rules[] = {
+        {PTRACED_OPTION_THREADS, "s", NULL}, {PTRACED_OPTION_CHILDREN, "s", NULL},
+        {PTRACED_OPTION_STOP, "b", NULL},    {PTRACED_OPTION_EVENTS, "as", NULL},
+        {PTRACED_OPTION_STOPS, "as", NULL},
+    };
+
+    return options_read(call, rules, ELEMENTSOF(rules), error);
+}
+
+static int may_attach(const struct session *s, struct caller *c, sd_bus_message *call,
+                      sd_bus_error *error)
+{
+    int r;
+
+    r = auth_check(c, s, call, error);
+    if (r < 0)
+        return r;
+    return limit_check(LIMIT_TRACEES, session_count_tracees(s->broker, s->uid), error);
+}
+
+static int check_number(uint32_t number, const char *what, sd_bus_error *error)
+{
+    if (number > 0 && number <= INT_MAX)
+        return 0;
+    return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "%u is no %s", number, what);
+}
+
+static int open_process(pid_t pid, int *ret_pidfd, sd_bus_error *error)
+{
+    int r = process_open(pid, ret_pidfd);
+
+    if (r == -ESRCH)
+        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS, "There is no process %d",
+                                 pid);
+    if (r == -EINVAL)
+        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS,
+                                 "%d is a thread, not a process; attach to its process, or to it "
+                                 "alone with AttachThread",
+                                 pid);
+    return r;
+}
+
+int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error)
+{
+    uint32_t pid;
+    int r, pidfd;
+
+    r = sd_bus_message_read(call, "u", &pid);
+    if (r < 0)
+        return r;
+    r = read_attach_options(call, error);
+    if (r < 0)
+        return r;
+    r = check_number(pid, "process", error);
+    if (r < 0)
+        return r;
+    r = may_attach(s, c, call, error);
+    if (r < 0)
+        return r;
+    r = open_process((pid_t)pid, &pidfd, error);
+    if (r < 0)
+        return r;
+    return attach_begin(s, c, call, pidfd, 0, error);
+}
+
+int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
+                      sd_bus_error *error)
+{
+    int r, received, pidfd;
+    pid_t pid;
+
+    r = sd_bus_message_read(call, "h", &received);
+    if (r < 0)
+        return r;
+    r = read_attach_options(call, error);
+    if (r < 0)
+        return r;
+    r = process_of_pidfd(received, &pid);
+    if (r == -EBADF)
+        return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                "The descriptor is no pidfd, as pidfd_open(2) makes them");
+    if (r == -ESRCH)
+        return sd_bus_error_set(error, PTRACED_ERROR_NO_SUCH_PROCESS,
+                                "The process of the pidfd has ended");
+    if (r < 0)
+        return r;
+    r = may_attach(s, c, call, error);
+    if (r < 0)
+        return r;
+    pidfd = fcntl(received, F_DUPFD_CLOEXEC, 3);
+    if (pidfd < 0)
+        return -errno;
+    return attach_begin(s, c, call, pidfd, 0, error);
+}
+
+int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error)
+{
+    uint32_t tid;
+    int r;
+
+    r = sd_bus_message_read(call, "u", &tid);
+    if (r < 0)
+        return r;
+    r = read_attach_options(call, error);
+    if (r < 0)
+        return r;
+    r = check_number(tid, "thread", error);
+    if (r < 0)
+        return r;
+    r = may_attach(s, c, call, error);
+    if (r < 0)
+        return r;
+    return attach_begin(s, c, call, -1, (pid_t)tid, error);
+}

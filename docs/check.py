@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Fails where the documentation has fallen behind what it documents.
+
+    check.py introspection [--update]  the listings of org.ptraced.Tracer1(5) against bus-api/introspection
+    check.py ptracectl PROGRAM         ptracectl(1) against the program's --help
+    check.py symbols                   the pages of section 3 against libptraced.sym and the header
+    check.py example PROGRAM           the README's example against docs/examples, and run
+"""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import xml.etree.ElementTree as ElementTree
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MAN = os.path.join(TOP, "docs", "man")
+BUS_PAGE = os.path.join(MAN, "org.ptraced.Tracer1.xml")
+INTROSPECTION = os.path.join(TOP, "bus-api", "introspection")
+
+PATHS = {
+    "org.ptraced.Tracer1.Manager": "/org/ptraced/Tracer1",
+    "org.ptraced.Tracer1.Session": "/org/ptraced/Tracer1/session/SESSION",
+    "org.ptraced.Tracer1.Process": "/org/ptraced/Tracer1/session/SESSION/process/PID",
+    "org.ptraced.Tracer1.Thread": "/org/ptraced/Tracer1/session/SESSION/process/PID/thread/TID",
+}
+CHANGES = "org.freedesktop.DBus.Property.EmitsChangedSignal"
+
+
+def read(*path):
+    with open(os.path.join(TOP, *path), encoding="utf-8") as f:
+        return f.read()
+
+
+# ---- introspection ----
+
+
+def describe_argument(arg):
+    direction = arg.get("direction")
+    return f"{direction + ' ':4}{arg.get('type')} {arg.get('name')}" if direction else f"{arg.get('type')} {arg.get('name')}"
+
+
+def describe_call(element):
+    """One method or signal, an argument a line."""
+    start = element.get("name") + "("
+    return start + (",\n" + " " * len(start)).join(map(describe_argument, element.findall("arg"))) + ");"
+
+
+def describe_property(element):
+    annotations = {a.get("name"): a.get("value") for a in element.findall("annotation")}
+    access = {"read": "readonly", "write": "writeonly"}.get(element.get("access"), "readwrite")
+    return (f'@{CHANGES}("{annotations.get(CHANGES, "true")}")\n'
+            f"{access} {element.get('type')} {element.get('name')};")
+
+
+def describe(interface):
+    """An interface as the page shows it."""
+    lines = [f"node {PATHS[interface.get('name')]} {{", f"  interface {interface.get('name')} {{"]
+    for tag, title, one in (("method", "methods", describe_call), ("signal", "signals", describe_call),
+                            ("property", "properties", describe_property)):
+        elements = interface.findall(tag)
+        if elements:
+            lines.append(f"    {title}:")
+            lines += [textwrap.indent(one(e), " " * 6) for e in elements]
+    return "\n".join(lines + ["  };", "};"]) + "\n"
+
+
+def interfaces():
+    for name in PATHS:
+        yield ElementTree.parse(os.path.join(INTROSPECTION, name + ".xml")).getroot().find("interface")
+
+
+def undocumented(interface, section):
+    """Members without a word of prose in their interface's section."""
+    for element in interface:
+        name = element.get("name")
+        wanted = f"<varname>{name}</varname>" if element.tag == "property" else f"<function>{name}()</function>"
+        if wanted not in section:
+            yield f"{interface.get('name')}: no prose says {wanted}"
+
+
+def check_introspection(update=None):
+    page = read(BUS_PAGE)
+    problems = []
+    for interface in interfaces():
+        name = interface.get("name")
+        listing = re.compile(rf'(<programlisting role="{re.escape(name)}">\n)(.*?)(</programlisting>)', re.DOTALL)
+        found = listing.search(page)
+        if not found:
+            problems.append(f"there is no <programlisting role=\"{name}\">")
+            continue
+        if found.group(2) != describe(interface):
+            if update:
+                page = page[:found.start(2)] + describe(interface) + page[found.end(2):]
+            else:
+                problems.append(f"the listing of {name} is not fresh: docs/check.py introspection --update")
+        section = page[page.rindex("<refsect1", 0, found.start()):page.index("</refsect1>", found.start())]
+        problems += undocumented(interface, section)
+    if update:
+        with open(BUS_PAGE, "w", encoding="utf-8") as f:
+            f.write(page)
+    return problems
+
+
+# ---- ptracectl ----
+
+# Of a line of --help, what stands before the two spaces that its explanation follows.
+HELP_OPTION = re.compile(r"^ +(?:(-[A-Za-z]) )? *(--[a-z-]+)(=\S+)?  ", re.MULTILINE)
+HELP_VERB = re.compile(r"^  ([a-z]+) .*?  \S", re.MULTILINE)
+
+
+def options_of_help(text):
+    """Every option, as it is written: '-f', '--follow', '--output='."""
+    for short, name, argument in HELP_OPTION.findall(text):
+        yield from filter(None, (short, name + ("=" if argument else "")))
+
+
+def terms_of_page(page, tag):
+    """What the page explains: the first words of the terms of its lists."""
+    for entry in page.iter("term"):
+        for element in entry.findall(tag):
+            yield element.text
+
+
+def check_ptracectl(program):
+    shown = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=30, check=True).stdout
+    start, end = shown.index("Verbs:"), shown.index("Options:")
+    verbs = set(HELP_VERB.findall(shown[start:end]))
+    options = set(options_of_help(shown[end:]))
+    page = ElementTree.parse(os.path.join(MAN, "ptracectl.xml")).getroot()
+    explained = {re.sub(r"(?<==).*", "", o) for o in terms_of_page(page, "option")}
+    explained_verbs = {v.split()[0] for v in terms_of_page(page, "command")}
+    problems = [] if verbs and options else ["no verb or no option can be read from --help"]
+    problems += [f"ptracectl(1) does not explain the option {o}" for o in sorted(options - explained)]
+    problems += [f"ptracectl(1) explains {o}, which --help does not have" for o in sorted(explained - options)]
+    problems += [f"ptracectl(1) does not explain the verb {v}" for v in sorted(verbs - explained_verbs)]
+    problems += [f"ptracectl(1) explains {v}, which --help does not have" for v in sorted(explained_verbs - verbs)]
+    return problems
+
+
+# ---- symbols ----
+
+
+def squeeze(text):
+    """C without the spaces that don't count."""
+    return re.sub(r"\s*([(),*;])\s*", r"\1", " ".join(text.split()))
+
+
+def prototypes_of_header():
+    code = re.sub(r"/\*.*?\*/", "", read("client/lib/ptraced/ptraced.h"), flags=re.DOTALL)
+    return {m.group(1): squeeze(m.group()) for m in re.finditer(r"^\w[^;{}]*?(ptraced_\w+)\([^;{}]*\);", code, re.MULTILINE)}
+
+
+def prototypes_of_page(page):
+    for prototype in page.iter("funcprototype"):
+        head = "".join(prototype.find("funcdef").itertext())
+        parameters = ["".join(p.itertext()) for p in prototype.findall("paramdef")]
+        yield prototype.findtext("funcdef/function"), squeeze(f"{head}({', '.join(parameters)});")
+
+
+def check_symbols():
+    header = prototypes_of_header()
+    exported = set(re.findall(r"^    (ptraced_\w+);$", read("client/lib/libptraced.sym"), re.MULTILINE))
+    pages = {}
+    for file in sorted(os.listdir(MAN)):
+        if not file.endswith(".xml"):
+            continue
+        page = ElementTree.parse(os.path.join(MAN, file)).getroot()
+        if page.findtext("refmeta/manvolnum") != "3":
+            continue
+        named = {n.text for n in page.iter("refname")}
+        prototypes = dict(prototypes_of_page(page))
+        declared = set(prototypes)
+        for name in named | declared:
+            pages.setdefault(name, []).append(file)
+        if named - {"libptraced"} != declared:
+            yield f"{file}: names and synopsis differ in {sorted((named ^ declared) - {'libptraced'})}"
+        for name in sorted(declared & set(header)):
+            if prototypes[name] != header[name]:
+                yield f"{file} says {prototypes[name]} and the header {header[name]}"
+    for name in sorted(exported - set(pages)):
+        yield f"no page explains {name}()"
+    for name in sorted(set(pages) - exported - {"libptraced"}):
+        yield f"{pages[name][0]} explains {name}(), which is not exported"
+    for name, files in sorted(pages.items()):
+        if len(files) > 1:
+            yield f"{name}() is explained twice: {', '.join(files)}"
+
+
+# ---- example ----
+
+
+def check_example(program):
+    source = read("docs/examples/follow.c").partition("*/\n")[2]
+    if f"```c\n{source}```" not in read("README.md"):
+        yield "the README's example is not docs/examples/follow.c"
+    ran = subprocess.run([program, "sh", "-c", "exit 3"], capture_output=True, text=True, timeout=60, check=False)
+    kinds = [line.split()[-1] for line in ran.stdout.splitlines()]
+    if ran.returncode != 0 or not kinds or (kinds[0], kinds[-1]) != ("exec", "exited"):
+        yield f"the example exits with {ran.returncode} and prints {ran.stdout!r} {ran.stderr!r}"
+
+
+CHECKS = {
+    "introspection": check_introspection,
+    "ptracectl": check_ptracectl,
+    "symbols": check_symbols,
+    "example": check_example,
+}
+
+
+def main():
+    if len(sys.argv) < 2 or sys.argv[1] not in CHECKS:
+        sys.exit(__doc__)
+    problems = list(CHECKS[sys.argv[1]](*sys.argv[2:]))
+    for problem in problems:
+        print(problem)
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()

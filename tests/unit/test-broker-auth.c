@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+#include <unistd.h>
+
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "daemon/broker/auth.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/caller.h"
+#include "daemon/broker/introspect.h"
+#include "daemon/broker/session.h"
+#include "tests/unit/bus-fixture.h"
+
+#define SOMEBODY 4711u
+#define SOMEBODY_ELSE 4712u
+
+static const char *const interfaces[] = {
+    PTRACED_MANAGER_INTERFACE,
+    PTRACED_SESSION_INTERFACE,
+    PTRACED_PROCESS_INTERFACE,
+    PTRACED_THREAD_INTERFACE,
+};
+
+/* The error's name; NULL where the call is allowed. */
+static const char *verdict(struct bus_fixture *f, enum broker_mode mode, uid_t caller,
+                           const struct session *s, const char *interface, const char *member)
+{
+    static const char *const names[] = {SD_BUS_ERROR_ACCESS_DENIED, SD_BUS_ERROR_UNKNOWN_METHOD};
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    struct broker b = {.mode = mode};
+    const struct caller c = {.broker = &b, .uid = caller, .name = (char[]){":1.1"}};
+
+    assert_return_code(
+        sd_bus_message_new_method_call(f->sender, &m, NULL, PTRACED_ROOT_PATH, interface, member),
+        0);
+    if (auth_check(&c, s, m, &error) >= 0)
+        return NULL;
+    for (size_t i = 0; i < ELEMENTSOF(names); i++)
+        if (sd_bus_error_has_name(&error, names[i]))
+            return names[i];
+    fail_msg("an error that nobody expects: %s", error.name);
+    return "";
+}
+
+/* Calls a function for each method in the contract's XML. */
+static void for_each_method(struct bus_fixture *f,
+                            void (*function)(struct bus_fixture *f, const char *interface,
+                                             const char *member))
+{
+    for (size_t i = 0; i < ELEMENTSOF(interfaces); i++) {
+        _cleanup_free_string_ char *xml = NULL;
+        char member[64];
+        size_t size;
+        FILE *stream = open_memstream(&xml, &size);
+
+        assert_non_null(stream);
+        assert_return_code(introspect(interfaces[i], stream), 0);
+        assert_return_code(fclose(stream), 0);
+        for (const char *p = xml; (p = strstr(p, "<method name=\"")); p++) {
+            assert_int_equal(sscanf(p, "<method name=\"%63[A-Za-z]\"", member), 1);
+            function(f, interfaces[i], member);
+        }
+    }
+}
+
+static void root_may(struct bus_fixture *f, const char *interface, const char *member)
+{
+    const struct session others = {.uid = SOMEBODY};
+
+    assert_null(verdict(f, BROKER_SYSTEM, 0, &others, interface, member));
+}
+
+static void others_may_not(struct bus_fixture *f, const char *interface, const char *member)
+{
+    const struct session own = {.uid = SOMEBODY};
+
+    assert_string_equal(verdict(f, BROKER_SYSTEM, SOMEBODY, &own, interface, member),
+                        SD_BUS_ERROR_ACCESS_DENIED);
+    assert_string_equal(verdict(f, BROKER_SYSTEM, SOMEBODY, NULL, interface, member),
+                        SD_BUS_ERROR_ACCESS_DENIED);
+}
+
+static void the_client_may(struct bus_fixture *f, const char *interface, const char *member)
+{
+    const struct session own = {.uid = SOMEBODY};
+
+    assert_null(verdict(f, BROKER_EMBEDDED, SOMEBODY, &own, interface, member));
+}
+
+static void a_bus_owner_may(struct bus_fixture *f, const char *interface, const char *member)
+{
+    const struct session own = {.uid = geteuid()};
+
+    assert_null(verdict(f, BROKER_USER, geteuid(), &own, interface, member));
+    assert_string_equal(verdict(f, BROKER_USER, SOMEBODY_ELSE, &own, interface, member),
+                        SD_BUS_ERROR_ACCESS_DENIED);
+}
+
+static void test_system_bus_is_for_root(void **state)
+{
+    for_each_method(*state, root_may);
+    for_each_method(*state, others_may_not);
+}
+
+static void test_embedded_is_for_its_client(void **state)
+{
+    for_each_method(*state, the_client_may);
+}
+
+static void test_user_bus_is_for_its_owner(void **state)
+{
+    for_each_method(*state, a_bus_owner_may);
+}
+
+static void test_what_is_in_no_table_is_refused(void **state)
+{
+    static const enum broker_mode modes[] = {BROKER_EMBEDDED, BROKER_SYSTEM, BROKER_USER};
+
+    for (size_t i = 0; i < ELEMENTSOF(modes); i++) {
+        assert_string_equal(
+            verdict(*state, modes[i], 0, NULL, PTRACED_SESSION_INTERFACE, "Nonsense"),
+            SD_BUS_ERROR_UNKNOWN_METHOD);
+        assert_string_equal(verdict(*state, modes[i], 0, NULL, "org.ptraced.Other", "Close"),
+                            SD_BUS_ERROR_UNKNOWN_METHOD);
+        assert_string_equal(verdict(*state, modes[i], 0, NULL, NULL, "Close"),
+                            SD_BUS_ERROR_UNKNOWN_METHOD);
+    }
+}
+
+static void test_lists_show_what_may_be_seen(void **state)
+{
+    const struct session s = {.uid = SOMEBODY};
+    struct broker b = {.mode = BROKER_SYSTEM};
+
+    assert_true(auth_may_see(&b, 0, &s));
+    assert_false(auth_may_see(&b, SOMEBODY_ELSE, &s));
+    b.mode = BROKER_EMBEDDED;
+    assert_true(auth_may_see(&b, SOMEBODY, &s));
+}
+
+static void test_session_numbers(void **state)
+{
+    static const char *const bad[] = {
+        "", "s", "1", "s01", "s 1", "s-1", "s+1", "s1x", "s1/2", "S1", "s18446744073709551616"};
+    uint64_t number = 5;
+
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+        assert_false(session_number(bad[i], &number));
+    assert_int_equal(number, 5);
+    assert_true(session_number("s1", &number));
+    assert_int_equal(number, 1);
+    assert_true(session_number("s18446744073709551615", &number));
+    assert_true(number == UINT64_MAX);
+}
+
+int main(void)
+{
+#define WITH_BUS(test)                                                                             \
+    cmocka_unit_test_setup_teardown(test, bus_fixture_setup, bus_fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_BUS(test_system_bus_is_for_root),
+        WITH_BUS(test_embedded_is_for_its_client),
+        WITH_BUS(test_user_bus_is_for_its_owner),
+        WITH_BUS(test_what_is_in_no_table_is_refused),
+        cmocka_unit_test(test_lists_show_what_may_be_seen),
+        cmocka_unit_test(test_session_numbers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
