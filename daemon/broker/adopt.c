@@ -227,7 +227,7 @@ int adopt_start(struct broker *b)
 
     r = keeper_link_new_call(&b->keeper, "ListTracers", &m, NULL);
     if (r >= 0)
-        r = keeper_link_call(&b->keeper, m, on_listed, b);
+        r = keeper_link_call(&b->keeper, m, on_listed, b, NULL);
     if (r < 0) { /* no keeper yet, so there are no tracers of before */
         broker_serve(b);
         return 0;

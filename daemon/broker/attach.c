@@ -361,7 +361,7 @@ static int take_tracer(struct tracee *tracee, sd_bus_error *error)
     r = keeper_link_new_call(k, "TakeTracer", &m, error);
     if (r < 0)
         return r;
-    return keeper_link_call(k, m, on_tracer, tracee);
+    return keeper_link_call(k, m, on_tracer, tracee, error);
 }
 
 static int choose_tracer(struct attach *a, struct tracer *current, sd_bus_error *error)
@@ -437,7 +437,7 @@ static int inspect(struct attach *a, sd_bus_error *error)
     r = sd_bus_message_append(m, "hu", a->pidfd, (uint32_t)a->tid);
     if (r < 0)
         return r;
-    return keeper_link_call(k, m, on_inspected, a);
+    return keeper_link_call(k, m, on_inspected, a, error);
 }
 
 static int take_pidfd(struct attach *a, sd_bus_message *reply)
@@ -480,7 +480,7 @@ static int find_thread(struct attach *a, sd_bus_error *error)
     r = sd_bus_message_append(m, "u", (uint32_t)a->tid);
     if (r < 0)
         return r;
-    return keeper_link_call(k, m, on_thread_found, a);
+    return keeper_link_call(k, m, on_thread_found, a, error);
 }
 
 /* ---- The beginning ---- */

@@ -11,6 +11,8 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/keeper-link.h"
 
+#define GONE_TEXT "The keeper of the tracers has ended; try again"
+
 static struct keeper_link *keeper_of(struct wire *w)
 {
     return LIST_ITEM(w, struct keeper_link, wire);
@@ -22,8 +24,7 @@ static void keeper_no_answer(struct wire *w, bool timed_out, pid_t about, sd_bus
         sd_bus_error_set(error, PTRACED_ERROR_TIMED_OUT,
                          "The keeper of the tracers does not answer; try again");
     else
-        sd_bus_error_set(error, PTRACED_ERROR_TRACER_GONE,
-                         "The keeper of the tracers has ended; try again");
+        sd_bus_error_set(error, PTRACED_ERROR_TRACER_GONE, GONE_TEXT);
 }
 
 static void keeper_settled(struct wire *w)
@@ -126,9 +127,14 @@ int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_messa
 }
 
 int keeper_link_call(struct keeper_link *k, sd_bus_message *m, wire_reply_t callback,
-                     void *userdata)
+                     void *userdata, sd_bus_error *error)
 {
-    return wire_call(&k->wire, m, k->broker->tracer_timeout_usec, 0, callback, userdata);
+    int r;
+
+    r = wire_call(&k->wire, m, k->broker->tracer_timeout_usec, 0, callback, userdata);
+    if (r == -ENOTCONN)
+        return sd_bus_error_set(error, PTRACED_ERROR_TRACER_GONE, GONE_TEXT);
+    return r;
 }
 
 struct ending {
@@ -161,7 +167,7 @@ static int end_tracer(struct keeper_link *k, pid_t tracer)
     r = sd_bus_message_append(m, "u", (uint32_t)tracer);
     if (r < 0)
         return r;
-    r = keeper_link_call(k, m, on_tracer_ended, e);
+    r = keeper_link_call(k, m, on_tracer_ended, e, NULL);
     if (r < 0)
         return r;
     TAKE_PTR(e);

@@ -29,7 +29,7 @@ void keeper_link_close(struct keeper_link *k);
 int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_message **ret,
                          sd_bus_error *error);
 int keeper_link_call(struct keeper_link *k, sd_bus_message *m, wire_reply_t callback,
-                     void *userdata);
+                     void *userdata, sd_bus_error *error);
 
 /* Has a tracer killed that does not answer; what its tracees need is repaired by the keeper. */
 void keeper_link_end_tracer(struct keeper_link *k, pid_t tracer);

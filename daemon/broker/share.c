@@ -75,6 +75,8 @@ void share_update_stream(struct share *share)
     if (!share->open || share->streaming == on)
         return;
     r = send_stream(share, on);
+    if (r == -ENOTCONN)
+        return; /* and it will not send any */
     if (r < 0)
         log_warning(&share->tracer->broker->log, "Cannot ask tracer %d for events: %s",
                     share->tracer->pid, strerror(-r));

@@ -55,6 +55,8 @@ static int read_fact(sd_bus_message *m, const char *key, struct target *t)
         return read_flag(m, &t->zombie);
     if (strcmp(key, "own") == 0)
         return read_flag(m, &t->own);
+    if (strcmp(key, "tracer-own") == 0)
+        return read_flag(m, &t->tracer_own);
     return sd_bus_message_skip(m, "v");
 }
 
@@ -98,6 +100,11 @@ int target_check(const struct target *t, bool ours, sd_bus_error *error)
     if (t->zombie)
         return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS,
                                  "Process %d (%s) has ended and waits for its parent to notice",
+                                 t->pid, t->comm);
+    if (t->tracer && !ours && t->tracer_own)
+        return sd_bus_error_setf(error, PTRACED_ERROR_TRACER_GONE,
+                                 "The tracer that process %d (%s) had is just ending, and what it "
+                                 "leaves is being put in order; attach again",
                                  t->pid, t->comm);
     if (t->tracer && !ours)
         return sd_bus_error_setf(error, PTRACED_ERROR_ALREADY_TRACED,

@@ -18,7 +18,8 @@ struct target {
     char tracer_comm[TARGET_COMM_MAX];
     bool kernel_thread;
     bool zombie;
-    bool own; /* one of ptraced's processes */
+    bool own;        /* one of ptraced's processes */
+    bool tracer_own; /* the tracer is one of our keeper's */
 };
 
 /* Reads the answer to Inspect. -EBADMSG where what is needed is missing. */

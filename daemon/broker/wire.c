@@ -139,6 +139,10 @@ int wire_call(struct wire *w, sd_bus_message *m, uint64_t timeout_usec, pid_t ab
         r = call_hold(c, m);
     else
         r = call_send(c, m);
+    /* sd-bus says this where the write has failed, before it tells that the connection has ended.
+     */
+    if (r == -ECONNRESET || r == -EPIPE)
+        return -ENOTCONN;
     if (r < 0)
         return r;
 

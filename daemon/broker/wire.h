@@ -48,7 +48,8 @@ void wire_close(struct wire *w);
 /* Whether the other side has answered at all. */
 bool wire_is_ready(const struct wire *w);
 
-/* Sends a method call. Where it carries descriptors and the connection is still being made, it is
- * held back until the two sides have agreed about descriptors: sd-bus would block. */
+/* Sends a method call; -ENOTCONN where the other side has closed, or is just closing. Where it
+ * carries descriptors and the connection is still being made, it is held back until the two sides
+ * have agreed about descriptors: sd-bus would block. */
 int wire_call(struct wire *w, sd_bus_message *m, uint64_t timeout_usec, pid_t about,
               wire_reply_t callback, void *userdata);

@@ -85,6 +85,14 @@ static pid_t representative(pid_t pid)
     return r > 0 ? r : pid;
 }
 
+/* Tracers and repairs are children of the keeper, and of nobody else while they live. */
+static bool is_child_of_ours(pid_t pid)
+{
+    struct proc_status status;
+
+    return proc_read_status(pid, &status) >= 0 && status.ppid == getpid();
+}
+
 static int read_facts(pid_t pid, pid_t tid, struct inspection *i)
 {
     struct proc_status status;
@@ -102,8 +110,10 @@ static int read_facts(pid_t pid, pid_t tid, struct inspection *i)
     r = proc_read_comm(tid, i->comm);
     if (r < 0)
         return r;
-    if (status.tracer > 0)
+    if (status.tracer > 0) {
         (void)proc_read_comm(status.tracer, i->tracer_comm);
+        i->tracer_is_ours = is_child_of_ours(status.tracer);
+    }
 
     i->pid = pid;
     i->parent = status.ppid;

@@ -15,10 +15,11 @@
  * and nothing that takes a lock which the process may hold through an execve (stack, syscall). */
 
 struct inspection {
-    pid_t pid;     /* the thread group */
-    pid_t parent;  /* of the process */
-    pid_t tracer;  /* 0: none that we can see */
-    uid_t uids[4]; /* real, effective, saved, file system */
+    pid_t pid;           /* the thread group */
+    pid_t parent;        /* of the process */
+    pid_t tracer;        /* 0: none that we can see */
+    bool tracer_is_ours; /* a tracer of this keeper, or one of its repairs */
+    uid_t uids[4];       /* real, effective, saved, file system */
     gid_t gids[4];
     uint64_t permitted;      /* capabilities */
     uint64_t user_namespace; /* inode; 0: unknown */

@@ -51,6 +51,8 @@ static int append_inspection(sd_bus_message *m, const struct inspection *i, bool
         r = append_string(m, "executable", i->executable);
     if (r >= 0 && i->tracer > 0)
         r = append_string(m, "tracer-comm", i->tracer_comm);
+    if (r >= 0 && i->tracer > 0)
+        r = sd_bus_message_append(m, "{sv}", "tracer-own", "b", i->tracer_is_ours);
     return r;
 }
 

@@ -77,7 +77,7 @@ bool pidref_exists(const struct pidref *p)
 
 bool pidref_has_thread(const struct pidref *p, pid_t tid)
 {
-    return syscall(SYS_tgkill, p->pid, tid, 0) == 0 || errno != ESRCH;
+    return syscall(SYS_tgkill, p->pid, tid, 0) == 0 || errno == EPERM;
 }
 
 void pidref_done(struct pidref *p)

@@ -35,15 +35,6 @@ static ssize_t read_file(const char *path, char *text, size_t size)
     return (ssize_t)n;
 }
 
-/* The value behind "\nKey:\t". The Name line comes first and escapes its line feeds, so that no
- * comm can forge a key. */
-static const char *status_value(const char *text, const char *key)
-{
-    const char *p = strstr(text, key);
-
-    return p ? p + strlen(key) : NULL;
-}
-
 static void parse_four(const char *p, uint32_t ret[static 4])
 {
     char *end = (char *)p;
@@ -52,35 +43,56 @@ static void parse_four(const char *p, uint32_t ret[static 4])
         ret[i] = (uint32_t)strtoul(end, &end, 10);
 }
 
+/* One line of status, "Key:\tvalue". Returns whether it was one of those that are wanted. */
+static bool parse_status_line(const char *line, struct proc_status *s)
+{
+    const char *value = strchr(line, '\t');
+    size_t key = strcspn(line, ":");
+
+#define IS(name) (key == strlen(name) && strncmp(line, name, strlen(name)) == 0)
+    if (!value)
+        return false;
+    if (IS("State"))
+        s->state = value[1];
+    else if (IS("Tgid"))
+        s->tgid = (pid_t)strtol(value, NULL, 10);
+    else if (IS("PPid"))
+        s->ppid = (pid_t)strtol(value, NULL, 10);
+    else if (IS("TracerPid"))
+        s->tracer = (pid_t)strtol(value, NULL, 10);
+    else if (IS("Uid"))
+        parse_four(value, s->uids);
+    else if (IS("Gid"))
+        parse_four(value, s->gids);
+    else if (IS("CapPrm"))
+        s->permitted = strtoull(value, NULL, 16);
+    else
+        return false;
+#undef IS
+    return true;
+}
+
+/* Line by line: the line of groups may be long. The first line, Name, escapes its line feeds, so
+ * that no comm can forge a key. */
 int proc_read_status(pid_t tid, struct proc_status *ret)
 {
-    const char *state, *tgid, *ppid, *tracer, *uids, *gids, *caps;
+    const unsigned wanted = 7;
     struct proc_status s = {0};
-    char path[32], text[4096];
-    ssize_t n;
+    _cleanup_free_ char *line = NULL;
+    unsigned found = 0;
+    size_t size = 0;
+    char path[32];
+    FILE *f;
 
     snprintf(path, sizeof(path), "/proc/%d/status", tid);
-    n = read_file(path, text, sizeof(text));
-    if (n < 0)
-        return (int)n;
-
-    state = status_value(text, "\nState:\t");
-    tgid = status_value(text, "\nTgid:\t");
-    ppid = status_value(text, "\nPPid:\t");
-    tracer = status_value(text, "\nTracerPid:\t");
-    uids = status_value(text, "\nUid:\t");
-    gids = status_value(text, "\nGid:\t");
-    caps = status_value(text, "\nCapPrm:\t");
-    if (!state || !tgid || !ppid || !tracer || !uids || !gids || !caps)
-        return -EPROTO;
-
-    s.state = *state;
-    s.tgid = (pid_t)strtol(tgid, NULL, 10);
-    s.ppid = (pid_t)strtol(ppid, NULL, 10);
-    s.tracer = (pid_t)strtol(tracer, NULL, 10);
-    parse_four(uids, s.uids);
-    parse_four(gids, s.gids);
-    s.permitted = strtoull(caps, NULL, 16);
+    f = fopen(path, "re");
+    if (!f)
+        return errno == ENOENT ? -ESRCH : -errno;
+    while (found < wanted && getline(&line, &size, f) > 0)
+        found += parse_status_line(line, &s);
+    fclose(f);
+    if (found < wanted)
+        return found == 0 ? -ESRCH : -EPROTO; /* 0: it ended between open and read */
     *ret = s;
     return 0;
 }

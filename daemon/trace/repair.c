@@ -27,6 +27,11 @@ struct repair {
     struct item items[];
 };
 
+static bool is_fault(int signo)
+{
+    return signo == SIGSEGV || signo == SIGBUS || signo == SIGILL || signo == SIGFPE;
+}
+
 bool repair_signal_is_needed(const siginfo_t *info)
 {
     if (info->si_code <= 0) /* a process sent it */
@@ -88,8 +93,9 @@ static bool unrecorded_signal(const struct ledger *l, struct ledger_signal *ret)
         .pid = status.tgid,
         .tid = wait->si_pid,
         .signo = stop.signo,
-        /* Its siginfo is not known; the signal itself counts. */
-        .info = {.si_signo = stop.signo, .si_code = SI_USER},
+        /* Its siginfo is not known; the signal itself counts. What can be a fault is taken for one,
+         * which its instruction raises anew. */
+        .info = {.si_signo = stop.signo, .si_code = is_fault(stop.signo) ? SI_KERNEL : SI_USER},
     };
     return true;
 }

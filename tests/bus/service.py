@@ -86,7 +86,8 @@ class Daemons:
         for name in DAEMONS:
             copy = os.path.join(scratch, "daemon", name)
             os.makedirs(os.path.dirname(copy), exist_ok=True)
-            shutil.copy2(os.path.join(BUILD, "daemon", name), copy)
+            if not os.path.exists(copy):
+                shutil.copy2(os.path.join(BUILD, "daemon", name), copy)
             self.paths[os.path.basename(name)] = copy
 
     def open_log(self, name):

@@ -140,8 +140,8 @@ class BadInput:
                 ("/org/ptraced/Tracer1/session/nosuch", SESSION, "DetachAll", "NoSuchSession"),
                 ("/org/ptraced/Tracer1/session/nosuch/process/1", PROCESS, "Detach", "NoSuchSession"),
                 (session.path + "/process/1", PROCESS, "Detach", "NotAttached"),
-                (session.path + f"/process/{tracee.pid}/thread/1", THREAD, "Detach", "NoSuchThread"),
-                (session.path + "/process/1/thread/1", THREAD, "Detach", "NotAttached")):
+                (session.path + f"/process/{tracee.pid}/thread/1", THREAD, "Interrupt", "NoSuchThread"),
+                (session.path + "/process/1/thread/1", THREAD, "Interrupt", "NotAttached")):
             with self.subTest(path=path):
                 self.assert_error(name, client.call, path, interface, member)
         for path in ("/", "/org", "/org/ptraced/Tracer1/session", session.path + "/process/01",

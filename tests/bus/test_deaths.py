@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """SIGKILL for each of our processes, at any moment, under load: every tracee runs on."""
 
+import contextlib
 import os
 import random
 import signal
@@ -70,7 +71,8 @@ class Deaths:
                 serials = self.storm(session, 2) if i % 3 else []
                 self.wait_random(chance)
                 for tracer in {self.service.tracer_of(t.pid) for t in self.tracees} - {None}:
-                    os.kill(tracer, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(tracer, signal.SIGKILL)
                 self.collect(session.client, serials + [session.send("DetachAll")])
                 session.call("DetachAll")
                 self.assert_unharmed()

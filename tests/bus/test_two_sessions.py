@@ -53,12 +53,12 @@ class TwoSessions:
 
     def test_one_thread_at_a_time(self):
         tracee = self.tracee("many-threads", 3)
-        _, _, a, b = self.attach_both(tracee)
+        first, second, a, b = self.attach_both(tracee)
         one, two, three = tracee.threads()
         self.assertTrue(a.thread(one).interrupt())
         self.assertTrue(b.thread(two).interrupt())
-        self.assert_wait(lambda: (tracee.state(one), tracee.state(two)) == ("t", "t"), "both stand")
-        self.assertEqual(tracee.state(three), "S")
+        self.assert_wait(lambda: first.list_stopped() and second.list_stopped(), "each holds one")
+        self.assertEqual([tracee.state(tid) for tid in (one, two, three)], ["t", "t", "S"])
         self.assertTrue(a.thread(one).continue_())
         self.assert_wait(lambda: tracee.state(one) == "S", "the first runs")
         self.assertEqual(tracee.state(two), "t")
