@@ -4,7 +4,8 @@
 #include <systemd/sd-bus.h>
 
 /* Errors on the bus. Each maps to one errno (errors.c), so that sd_bus_error_get_errno() gives a
- * client the number that the same failure has inside. */
+ * client the number that the same failure has inside, and sd_bus_error_setf() its return value. The
+ * other way, from number to name, the service does not go. */
 
 #define PTRACED_ERROR_NO_SUCH_SESSION "org.ptraced.Tracer1.Error.NoSuchSession"
 #define PTRACED_ERROR_NO_SUCH_PROCESS "org.ptraced.Tracer1.Error.NoSuchProcess"
@@ -20,7 +21,7 @@
 #define PTRACED_ERROR_TIMED_OUT "org.ptraced.Tracer1.Error.TimedOut"
 #define PTRACED_ERROR_TRACER_GONE "org.ptraced.Tracer1.Error.TracerGone"
 
-/* Makes the map known to sd_bus_error_get_errno() and sd_bus_error_set_errno(). A program that
+/* Makes the map known to sd_bus_error_get_errno(). A program that
  * links this folder statically calls it once at its start; calling it again changes nothing.
  * Not thread-safe against itself on the first call. */
 void ptraced_errors_register(void);

@@ -19,9 +19,6 @@ enum limit {
     _LIMIT_MAX,
 };
 
-/* Events that wait in a tracer for GetEvent, for each session and tracer. */
-#define QUEUE_MAX 1024u
-
 /* Longest session name, in bytes and before escaping. */
 #define SESSION_NAME_MAX 64u
 

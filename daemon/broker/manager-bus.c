@@ -5,6 +5,7 @@
 
 #include "bus-api/errors.h"
 #include "bus-api/escape.h"
+#include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "bus-api/paths.h"
@@ -348,7 +349,7 @@ static int get_backends(sd_bus *bus, const char *path, const char *interface, co
 static int get_limit(sd_bus *bus, const char *path, const char *interface, const char *property,
                      sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-    unsigned value = QUEUE_MAX;
+    unsigned value = PTRACED_QUEUE_MAX;
 
     if (strcmp(property, "SessionsMax") == 0)
         value = limit_value(LIMIT_SESSIONS);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "daemon/keeper/control.h"
 #include "daemon/tracer/control.h"
@@ -149,7 +150,7 @@ int tracer_add_session(struct tracer *t, const char *id, bool queue, struct trac
 
     if (!s)
         return -ENOMEM;
-    s->core = session_new(t->trace, TRACER_QUEUE_LIMIT, queue, s);
+    s->core = session_new(t->trace, PTRACED_QUEUE_MAX, queue, s);
     if (!s->core) {
         free(s);
         return -ENOMEM;

@@ -12,9 +12,6 @@
 #include "daemon/trace/trace.h"
 #include "daemon/tracer/doorbell.h"
 
-/* Events that one session's queue here holds before those that stop nothing are dropped. */
-#define TRACER_QUEUE_LIMIT 1024u
-
 /* A session as this tracer knows it. */
 struct tracer_session {
     struct tracer *tracer;

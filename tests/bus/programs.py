@@ -59,8 +59,10 @@ class Tracee:
 
     def __init__(self, name, *args, environment=None, ready=True):
         self.name = name
+        # A process group of its own, beside its parent's in one session, is not orphaned, whatever
+        # started the test: an orphaned one ignores SIGTSTP.
         self.process = subprocess.Popen([os.path.join(TRACEES, name), *map(str, args)],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
                                         env={**os.environ, **(environment or {})})
         self.pid = self.process.pid
         self.lines = Lines(self.process.stdout)

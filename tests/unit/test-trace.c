@@ -440,7 +440,7 @@ static void process_that_is_gone(void **state)
 
     assert_return_code(pidref_open(pid, &pidref), 0);
     kill(pid, SIGKILL);
-    usleep(20000);
+    assert_true(becomes(pid, 'Z'));
     assert_int_equal(trace_attach(f->trace, f->session, &pidref, 0, &o, NULL), -ESRCH);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     assert_int_equal(trace_attach(f->trace, f->session, &pidref, 0, &o, NULL), -ESRCH);

@@ -165,12 +165,11 @@ int fixture_attach(struct fixture *f, struct session *s, pid_t pid, uint32_t sto
 
 void fixture_kill(struct fixture *f, pid_t pid)
 {
-    int status;
-
     kill(pid, SIGKILL);
-    if (process_find(f->trace, pid))
-        fixture_serve(f, 20);
-    (void)waitpid(pid, &status, 0);
+    /* Where it is still traced, serving is what buries it; else it is the test's to bury. */
+    while (process_find(f->trace, pid))
+        fixture_serve(f, 1);
+    (void)waitpid(pid, NULL, 0);
 }
 
 char proc_state(pid_t tid)
