@@ -36,6 +36,8 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
     <allow send_destination="*"/>
     <allow receive_sender="*"/>
   </policy>
+  <!-- The broker's limits are to be met, not the bus's. -->
+  <limit name="max_replies_per_connection">4096</limit>
 </busconfig>
 """
 

@@ -84,6 +84,8 @@ class JobControl:
             self.assertEqual(set(process.list_threads().values()), {"group-stop"})
             self.continue_it(tracee)
             self.assert_continued(tracee, i + 1)
+            # One that is stopped anew before it ran has not left its stop.
+            self.assert_wait(lambda: set(process.list_threads().values()) == {"running"}, "all threads run")
 
     def test_sigcont_does_not_move_a_thread_that_is_held(self):
         tracee = self.stopped_tracee()
