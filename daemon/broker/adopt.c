@@ -123,6 +123,8 @@ static int adopt_session(struct tracer *t, sd_bus_message *m)
     if (r < 0)
         return r;
     share->open = true;
+    /* What the last broker asked for still holds there, so it is told either way. */
+    share->streaming = s->n_subscriptions == 0;
     share_update_stream(share);
     return adopt_processes(s, t, m);
 }

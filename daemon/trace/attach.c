@@ -51,6 +51,17 @@ static int explain_refusal(pid_t tid)
     return -EPERM;
 }
 
+static int add_engine(struct scan *scan, struct tracee *tracee)
+{
+    int r = engine_add(tracee, scan->attachment);
+
+    if (r < 0)
+        return r;
+    engine_find(tracee, scan->attachment)->fresh = true;
+    scan->n_attached++;
+    return 0;
+}
+
 static int seize_thread(struct scan *scan, pid_t tid)
 {
     struct tracee *tracee;
@@ -72,11 +83,7 @@ static int seize_thread(struct scan *scan, pid_t tid)
         return 0;
     }
     scan->n_new++;
-    r = engine_add(tracee, scan->attachment);
-    if (r < 0)
-        return r;
-    scan->n_attached++;
-    return 0;
+    return add_engine(scan, tracee);
 }
 
 /* 0 goes on; a failure ends the pass. */
@@ -88,11 +95,9 @@ static int scan_thread(pid_t tid, void *userdata)
 
     if (known && (!known->process || engine_find(known, scan->attachment)))
         return 0;
-    if (known) {
-        r = engine_add(tidmap_get(&scan->trace->tids, tid), scan->attachment);
-        if (r >= 0)
-            scan->n_attached++;
-    } else
+    if (known)
+        r = add_engine(scan, tidmap_get(&scan->trace->tids, tid));
+    else
         r = seize_thread(scan, tid);
     if (r < 0)
         scan->failed_tid = tid;
@@ -129,17 +134,24 @@ static int run_scan(struct scan *scan, pid_t tid)
     return pidref_exists(&scan->process->pidref) ? 0 : -ESRCH;
 }
 
-/* Gives up what a failed attach has made. */
-static void undo(struct trace *t, struct attachment *a)
+/* Gives up what a failed attach has made, and no more: the session may trace threads from before.
+ */
+static void undo(struct trace *t, struct attachment *a, bool is_new)
 {
     struct process *p = a->process;
     struct tracee *tracee, *next;
 
-    TAILQ_FOREACH(tracee, &p->tracees, siblings)
-        engine_remove(tracee, a);
-    TAILQ_REMOVE(&p->attachments, a, by_process);
-    TAILQ_REMOVE(&a->session->attachments, a, by_session);
-    free(a);
+    TAILQ_FOREACH(tracee, &p->tracees, siblings) {
+        const struct engine *e = engine_find(tracee, a);
+
+        if (e && e->fresh)
+            engine_remove(tracee, a);
+    }
+    if (is_new) {
+        TAILQ_REMOVE(&p->attachments, a, by_process);
+        TAILQ_REMOVE(&a->session->attachments, a, by_session);
+        free(a);
+    }
 
     /* The last thread that is let go frees the process: hold it by one too many. */
     p->n_tracees++;
@@ -188,10 +200,23 @@ static int get_attachment(struct process *p, struct session *s, const struct att
         a->report = o->report;
         a->stops = o->stops;
     }
-    a->follow_threads = a->follow_threads || o->follow_threads;
-    a->follow_children = a->follow_children || o->follow_children;
     *ret = a;
     return 0;
+}
+
+/* Nothing is to be undone any more; what the options widen holds from now on. */
+static void settle_scan(struct attachment *a, const struct attach_options *o)
+{
+    struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
+        struct engine *e = engine_find(tracee, a);
+
+        if (e)
+            e->fresh = false;
+    }
+    a->follow_threads = a->follow_threads || o->follow_threads;
+    a->follow_children = a->follow_children || o->follow_children;
 }
 
 int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
@@ -216,10 +241,10 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
     if (r < 0) {
         if (ret_tid)
             *ret_tid = scan.failed_tid;
-        if (is_new)
-            undo(t, scan.attachment);
+        undo(t, scan.attachment, is_new);
         return r;
     }
+    settle_scan(scan.attachment, o);
 
     if (is_new)
         t->hooks.process_added(s, process->pid, t->userdata);

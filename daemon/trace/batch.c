@@ -119,6 +119,11 @@ void batch_collect(struct batch *b, pid_t tid)
         if (r > 0) {
             b->progress = true;
             trace_dispatch(b->trace, &report);
+        } else if (r == -ECHILD) {
+            /* Its id is gone by an exec, which the leader's next report tells; that may be long in
+             * coming, and nobody else counts the rounds until then. */
+            b->n_late++;
+            break;
         } else if (r != -EINTR || !tick(b))
             break;
     }

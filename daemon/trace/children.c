@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <unistd.h>
 
 #include "daemon/trace/children.h"
@@ -139,6 +140,10 @@ void children_on_event(struct trace *t, struct tracee *creator, enum stop_kind k
         join_thread(t, creator, child);
 
     engine_report(t, creator, &e);
+    if (child && child->state == TRACEE_STOPPED && child->stop == STOP_GROUP)
+        engine_report(
+            t, child,
+            &(struct event){.kind = EVENT_GROUP_STOP, .signal.signo = child->group_signo});
     if (child)
         resume_settle(t, child);
 }
@@ -181,6 +186,39 @@ struct tracee *children_find_unknown(struct trace *t, pid_t tid, const struct st
     return stray;
 }
 
+/* A session that traced the former thread alone now traces the leader, and an interrupt that was
+ * under way for it takes effect in the exec stop. */
+static void take_over_engines(struct tracee *tracee, const struct tracee *former)
+{
+    for (const struct engine *e = former->engines; e; e = e->next) {
+        struct engine *mine = engine_find(tracee, e->attachment);
+
+        if (!mine && engine_add(tracee, e->attachment) >= 0)
+            mine = engine_find(tracee, e->attachment);
+        if (mine)
+            mine->interrupting = mine->interrupting || e->interrupting;
+    }
+}
+
+static void release_stray(struct trace *t, struct tracee *stray)
+{
+    children_stray_dies(t, stray); /* its creator's event, should it come, is of nobody */
+    resume_settle(t, stray);
+}
+
+static void release_strays_of(struct trace *t, pid_t pid)
+{
+    struct tracee *stray, *next;
+
+    for (stray = TAILQ_FIRST(&t->strays); stray; stray = next) {
+        struct proc_status status;
+
+        next = TAILQ_NEXT(stray, siblings);
+        if (proc_read_status(stray->tid, &status) >= 0 && status.ppid == pid)
+            release_stray(t, stray);
+    }
+}
+
 void children_forget_others(struct trace *t, struct tracee *tracee, pid_t former)
 {
     struct process *p = tracee->process;
@@ -190,12 +228,12 @@ void children_forget_others(struct trace *t, struct tracee *tracee, pid_t former
         next = TAILQ_NEXT(other, siblings);
         if (other == tracee)
             continue;
-        /* A session that traced the former thread alone now traces the leader. */
-        for (struct engine *e = other->tid == former ? other->engines : NULL; e; e = e->next)
-            if (!engine_find(tracee, e->attachment))
-                (void)engine_add(tracee, e->attachment);
+        if (other->tid == former)
+            take_over_engines(tracee, other);
         process_remove_tracee(t, other);
     }
+    /* The threads that could still have told of earlier children are gone. */
+    release_strays_of(t, p->pidref.pid);
 }
 
 /* Strays whose creator was killed before it could tell of them. */
@@ -210,9 +248,16 @@ static void release_orphans(struct trace *t)
         if (proc_read_status(stray->tid, &status) >= 0 &&
             (process_find(t, status.ppid) || process_find(t, status.tgid)))
             continue;
-        stray->unwanted = true;
-        resume_settle(t, stray);
+        release_stray(t, stray);
     }
+}
+
+static bool leader_is_dead(const struct process *p)
+{
+    struct proc_status status;
+    int r = proc_read_status(p->pidref.pid, &status);
+
+    return r == -ESRCH || (r >= 0 && (status.state == 'Z' || status.state == 'X'));
 }
 
 void children_end_process(struct trace *t, struct process *p, const struct event *last)
@@ -222,7 +267,7 @@ void children_end_process(struct trace *t, struct process *p, const struct event
 
         /* A leader that was a zombie when we came cannot be attached, so nobody reports its end;
          * that of the last thread is the process's. */
-        if (!p->leader_seen && a->follow_threads) {
+        if (!p->leader_seen && a->follow_threads && leader_is_dead(p)) {
             struct event e = *last;
 
             e.tid = p->pidref.pid;

@@ -110,7 +110,8 @@ static int continue_engine(struct trace *t, struct tracee *tracee, struct engine
 {
     if (!e->held)
         return 0;
-    e->held = event_unref(e->held);
+    engine_let_go(e);
+    t->hooks.event_queued(e->attachment->session, t->userdata); /* it may have been dropped */
     resume_settle(t, tracee);
     return 1;
 }

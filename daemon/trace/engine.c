@@ -61,10 +61,17 @@ int engine_add(struct tracee *t, struct attachment *a)
     return 0;
 }
 
+void engine_let_go(struct engine *e)
+{
+    if (e->held)
+        event_queue_release(&e->attachment->session->queue, e->held);
+    e->held = event_unref(e->held);
+}
+
 static void engine_free(struct engine *e)
 {
     e->attachment->n_engines--;
-    event_unref(e->held);
+    engine_let_go(e);
     free(e);
 }
 
@@ -102,7 +109,7 @@ bool engine_is_any_holding(const struct tracee *t)
 void engine_drop_holds(struct tracee *t)
 {
     for (struct engine *e = t->engines; e; e = e->next)
-        e->held = event_unref(e->held);
+        engine_let_go(e);
 }
 
 void engine_drop_interrupts(struct tracee *t)

@@ -40,6 +40,7 @@ struct engine {
     struct engine *next; /* of the same tracee */
     struct attachment *attachment;
     struct event *held; /* the event by which the session holds the thread, or NULL */
+    bool fresh;         /* made by an attach that may still fail */
     bool interrupting;  /* the session waits for its interrupt to take effect */
 };
 
@@ -54,6 +55,9 @@ struct engine *engine_find(const struct tracee *t, const struct attachment *a);
 int engine_add(struct tracee *t, struct attachment *a);
 void engine_remove(struct tracee *t, const struct attachment *a);
 void engine_remove_all(struct tracee *t);
+
+/* The session gives its hold up. */
+void engine_let_go(struct engine *e);
 
 /* Whether any engine holds the thread. */
 bool engine_is_any_holding(const struct tracee *t);

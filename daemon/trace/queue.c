@@ -14,6 +14,7 @@ static void remove_event(struct event_queue *q, struct event *e)
     if (q->next_unsent == e)
         q->next_unsent = TAILQ_NEXT(e, queue);
     TAILQ_REMOVE(&q->events, e, queue);
+    e->unsent = e->untaken = false;
     q->n_events--;
     event_unref(e);
 }
@@ -90,6 +91,14 @@ void event_queue_mark_taken(struct event_queue *q, struct event *e)
 {
     e->untaken = false;
     settle(q, e);
+}
+
+void event_queue_release(struct event_queue *q, struct event *e)
+{
+    if (q->n_events <= q->limit || (!e->unsent && !e->untaken))
+        return;
+    q->lost++;
+    remove_event(q, e);
 }
 
 void event_queue_drop_process(struct event_queue *q, pid_t pid)

@@ -41,6 +41,10 @@ void event_queue_mark_sent(struct event_queue *q, struct event *e);
 struct event *event_queue_find(const struct event_queue *q, pid_t pid, pid_t tid);
 void event_queue_mark_taken(struct event_queue *q, struct event *e);
 
+/* The thread no longer stands for an event that stopped it: it has lost its privilege, and goes
+ * where there is no room. */
+void event_queue_release(struct event_queue *q, struct event *e);
+
 /* Forgets the events of a process whose session gave it up itself. */
 void event_queue_drop_process(struct event_queue *q, pid_t pid);
 

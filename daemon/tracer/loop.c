@@ -103,6 +103,9 @@ int loop_run(struct tracer *t)
         if (r > 0) {
             trace_dispatch(t->trace, &report);
             stops++;
+            /* A straggler may have been the last. */
+            if (!t->idle_told && trace_is_idle(t->trace))
+                t->check_idle = true;
         }
         if (has_output(t) && (r == 0 || stops >= STOPS_PER_FLUSH)) {
             r = flush_output(t);

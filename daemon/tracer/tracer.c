@@ -29,6 +29,7 @@ static void on_process_added(struct session *core, pid_t pid, void *userdata)
     struct tracer *t = userdata;
 
     t->idle_told = false;
+    t->output_pending = true;
     stream_process_signal(t, core->userdata, "ProcessAdded", pid);
 }
 
@@ -37,6 +38,7 @@ static void on_process_removed(struct session *core, pid_t pid, void *userdata)
     struct tracer *t = userdata;
 
     t->check_idle = true;
+    t->idle_told = false;
     stream_process_signal(t, core->userdata, "ProcessRemoved", pid);
 }
 

@@ -414,6 +414,86 @@ static void killed_while_it_is_held(void **state)
     assert_true(trace_is_idle(f->trace));
 }
 
+static void queue_does_not_grow_by_interrupt_and_continue(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(three_threads);
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    for (int i = 0; i < 500; i++) {
+        assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+        fixture_serve(f, 0);
+        trace_continue(f->trace, f->session, pid, 0);
+    }
+    assert_true(f->session->queue.n_events <= f->session->queue.limit + 3);
+    assert_int_not_equal(f->session->queue.lost, 0);
+    fixture_kill(f, pid);
+}
+
+static void interrupted_thread_that_execs_stops_there(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(execs_from_another_thread), other = 0;
+    struct tracee *tracee;
+    int seen = 0;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    TAILQ_FOREACH(tracee, &process_find(f->trace, pid)->tracees, siblings)
+        if (tracee->tid != pid)
+            other = tracee->tid;
+    /* The exec's stop is the one in which an interrupt of the moment before takes effect; whether
+     * it comes before the exec, in it, or after it, it comes once. */
+    usleep(48000);
+    if (trace_interrupt(f->trace, f->session, pid, other) == 1)
+        while (!seen && fixture_find(f, f->session, EVENT_STOP, 1000))
+            seen++;
+    else
+        seen = 1;
+    assert_int_equal(seen, 1);
+    fixture_kill(f, pid);
+}
+
+static void *ends_later(void *unused)
+{
+    usleep(50000);
+    return NULL;
+}
+
+static int lives_on_when_a_thread_ends(int ready)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, ends_later, NULL);
+    child_is_ready(ready);
+    sleep_for_ever(NULL);
+    return 0;
+}
+
+static int find_other(pid_t tid, void *pid)
+{
+    return tid == *(pid_t *)pid ? 0 : tid;
+}
+
+static void end_of_a_thread_is_not_that_of_its_process(void **state)
+{
+    struct attach_options o = ATTACH_OPTIONS_DEFAULT;
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(lives_on_when_a_thread_ends), tid;
+    const struct event *e;
+    struct pidref pidref;
+
+    tid = proc_for_each_thread(pid, find_other, &pid);
+    assert_true(tid > 0);
+    assert_return_code(pidref_open(pid, &pidref), 0);
+    assert_int_equal(trace_attach(f->trace, f->session, &pidref, tid, &o, NULL), 1);
+    pidref_done(&pidref);
+    e = fixture_find(f, f->session, EVENT_EXITED, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->tid, tid);
+    assert_null(fixture_find(f, f->session, EVENT_EXITED, 50));
+    fixture_kill(f, pid);
+}
+
 static void killed_while_an_interrupt_is_under_way(void **state)
 {
     struct fixture *f = *state;
@@ -431,11 +511,18 @@ static void killed_while_an_interrupt_is_under_way(void **state)
     }
 }
 
+static int one_thread(int ready)
+{
+    child_is_ready(ready);
+    sleep_for_ever(NULL);
+    return 0;
+}
+
 static void process_that_is_gone(void **state)
 {
     struct fixture *f = *state;
     struct attach_options o = ATTACH_OPTIONS_DEFAULT;
-    pid_t pid = fixture_start(three_threads);
+    pid_t pid = fixture_start(one_thread);
     struct pidref pidref;
 
     assert_return_code(pidref_open(pid, &pidref), 0);
@@ -498,6 +585,9 @@ int main(void)
         TEST(threads_that_come_and_go_are_told_once_each),
         TEST(thread_runs_when_no_session_holds_it),
         TEST(killed_while_it_is_held),
+        TEST(queue_does_not_grow_by_interrupt_and_continue),
+        TEST(interrupted_thread_that_execs_stops_there),
+        TEST(end_of_a_thread_is_not_that_of_its_process),
         TEST(killed_while_an_interrupt_is_under_way),
         TEST(process_that_is_gone),
         TEST(parent_in_vfork_stops_when_the_kernel_lets_it),
