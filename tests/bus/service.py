@@ -24,6 +24,10 @@ SOURCE = os.path.realpath(os.environ.get("PTRACED_SOURCE_DIR", os.path.join(os.p
 DAEMONS = ("broker/ptraced", "keeper/ptraced-keeper", "tracer/ptraced-tracer")
 UNPRIVILEGED = "nobody"
 
+# What goes on until it is told to end shall not outlive a test that was killed. The broker ends with
+# its bus, an embedded service with its client.
+WITH_US = ("setpriv", "--pdeathsig=TERM")
+
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -184,7 +188,7 @@ class SystemService(Service):
         self.user = pwd.getpwnam(name if user_exists(name) else UNPRIVILEGED)
         with open(self.path("bus.conf"), "w") as f:
             f.write(BUS_CONFIG.format(socket=self.bus_socket))
-        self.bus = self.spawn("bus", ["dbus-daemon", "--config-file=" + self.path("bus.conf"), "--nofork",
+        self.bus = self.spawn("bus", [*WITH_US, "dbus-daemon", "--config-file=" + self.path("bus.conf"), "--nofork",
                                       "--nopidfile", "--nosyslog"])
         if not wait_until(lambda: os.path.exists(self.bus_socket)):
             raise RuntimeError("dbus-daemon did not start")
@@ -194,7 +198,7 @@ class SystemService(Service):
     def keeper_command(self):
         """The keeper serves the broker's user alone, whom only an installation makes. So where that
         user is missing, the keeper is shown a list of users in which it is another name of nobody's."""
-        command = [self.daemons.paths["ptraced-keeper"], "--listen=" + self.keeper_socket]
+        command = [*WITH_US, self.daemons.paths["ptraced-keeper"], "--listen=" + self.keeper_socket]
         name = build_option("user") or "ptraced"
         if user_exists(name):
             return command

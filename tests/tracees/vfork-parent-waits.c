@@ -28,7 +28,7 @@ int main(int argc, char **argv)
     tracee_thread(bystander, NULL);
     if (argc > 1) {
         tracee_say("ready");
-        (void) tracee_listen(line);
+        (void)tracee_listen(line);
     }
 
     pid = vfork();
@@ -38,12 +38,12 @@ int main(int argc, char **argv)
         /* It shares the parent's memory and says "ready" for it: the parent cannot. */
         tracee_start();
         tracee_say("ready");
-        (void) tracee_listen(line);
+        (void)tracee_listen(line);
         _exit(3);
     }
     if (waitpid(pid, &status, 0) != pid)
         tracee_fail("waitpid");
     tracee_say("child=%d status=%d", pid, WEXITSTATUS(status));
-    (void) tracee_listen(line);
+    (void)tracee_listen(line);
     return 0;
 }
