@@ -134,7 +134,7 @@ static const char *status_field(pid_t pid, const char *field, char *value, size_
     while (f && fgets(line, sizeof(line), f))
         if (strncmp(line, field, n) == 0 && line[n] == ':') {
             line[strcspn(line, "\n")] = '\0';
-            snprintf(value, size, "%s", line + n + 2);
+            snprintf(value, size, "%.*s", (int)size - 1, line + n + 2);
             break;
         }
     if (f)
