@@ -145,7 +145,7 @@ check_writable() {
     while [[ ! -e $place ]]; do
         place=$(dirname "$place")
     done
-    [[ -w $place ]] || fail "$place belongs to somebody else. Remove it, or use --build-dir=DIR."
+    [[ -w $place ]] || fail "you may not write to $place. Use --build-dir=DIR to build elsewhere."
 }
 
 # set_up_build DIRECTORY TOP [MESON-OPTION...]: makes a build directory, or brings it up to date.

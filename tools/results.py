@@ -40,6 +40,11 @@ def count(output):
     return None
 
 
+def short(case):
+    """'test_x (__main__.Class.test_x)' as 'Class.test_x'."""
+    return case.partition(" (__main__.")[2].rstrip(")") or case
+
+
 class Test:
     """One test of meson's, with its cases."""
 
@@ -56,7 +61,7 @@ class Test:
         self.passed, self.failed, self.skipped = counts
 
     def describe_failure(self):
-        cases = sorted({a or b for a, b in FAILED.findall(self.output)})
+        cases = sorted({short(a or b) for a, b in FAILED.findall(self.output)})
         lines = [f"  failed: {self.name} ({self.result.lower()})" + "".join(f"\n    {case}" for case in cases)]
         told = [line for line in self.output.splitlines() if not NOISE.match(line)]
         return lines + ["    | " + line for line in told[-TAIL:]]
@@ -65,7 +70,7 @@ class Test:
         """A line each, but one line for many with the same reason."""
         reasons = {}
         for case, why, other in set(SKIPPED.findall(self.output)):
-            reasons.setdefault(why.strip("'\""), []).append(case.split()[0] if case else other)
+            reasons.setdefault(why.strip("'\""), []).append(short(case or other))
         if not reasons:
             reasons = {(self.output.strip().splitlines() or ["no reason given"])[-1]: [""]}
         for why, cases in sorted(reasons.items()):
@@ -76,7 +81,7 @@ class Test:
 def describe_suite(suite, tests):
     passed, failed, skipped = (sum(getattr(t, what) for t in tests) for what in ("passed", "failed", "skipped"))
     print(f"  {suite:12} {passed:5} passed, {failed} failed, {skipped} skipped"
-          f"   ({len(tests)} programs, {sum(t.seconds for t in tests):.1f} s)")
+          f"   ({len(tests)} program{'s' * (len(tests) != 1)}, {sum(t.seconds for t in tests):.1f} s)")
     for test in tests:
         if test.skipped:
             print("\n".join(test.describe_skips()))
