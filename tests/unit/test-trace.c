@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/trace/procfs.h"
+#include "daemon/trace/ptrace-ops.h"
 #include "tests/unit/trace-fixture.h"
 
 /* The core against real tracees, each test named after its situation. */
@@ -430,29 +431,6 @@ static void queue_does_not_grow_by_interrupt_and_continue(void **state)
     fixture_kill(f, pid);
 }
 
-static void interrupted_thread_that_execs_stops_there(void **state)
-{
-    struct fixture *f = *state;
-    pid_t pid = fixture_start(execs_from_another_thread), other = 0;
-    struct tracee *tracee;
-    int seen = 0;
-
-    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    TAILQ_FOREACH(tracee, &process_find(f->trace, pid)->tracees, siblings)
-        if (tracee->tid != pid)
-            other = tracee->tid;
-    /* The exec's stop is the one in which an interrupt of the moment before takes effect; whether
-     * it comes before the exec, in it, or after it, it comes once. */
-    usleep(48000);
-    if (trace_interrupt(f->trace, f->session, pid, other) == 1)
-        while (!seen && fixture_find(f, f->session, EVENT_STOP, 1000))
-            seen++;
-    else
-        seen = 1;
-    assert_int_equal(seen, 1);
-    fixture_kill(f, pid);
-}
-
 static void *ends_later(void *unused)
 {
     usleep(50000);
@@ -491,6 +469,66 @@ static void end_of_a_thread_is_not_that_of_its_process(void **state)
     assert_non_null(e);
     assert_int_equal(e->tid, tid);
     assert_null(fixture_find(f, f->session, EVENT_EXITED, 50));
+    fixture_kill(f, pid);
+}
+
+/* Somebody else's tracer of one thread; it ends with its pipe. */
+static pid_t trace_by_another(pid_t tid, int *ret_fd)
+{
+    int ready[2], end[2];
+    pid_t pid;
+    char byte;
+
+    assert_return_code(pipe(ready), errno);
+    assert_return_code(pipe(end), errno);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(end[1]);
+        if (ptrace_ops_seize(tid, 0) < 0)
+            _exit(99);
+        child_is_ready(ready[1]);
+        _exit(read(end[0], &byte, 1) == 0 ? 0 : 98);
+    }
+    close(ready[1]);
+    close(end[0]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    *ret_fd = end[1];
+    return pid;
+}
+
+static void failed_attach_leaves_what_was_attached_before(void **state)
+{
+    struct attach_options one = {.report = EVENT_ALL}, all = ATTACH_OPTIONS_DEFAULT;
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(three_threads), taken = 0, failed = 0, other;
+    struct attachment *a;
+    struct pidref pidref;
+    int fd;
+
+    /* The last of the directory: the scan has seized the one in the middle before it comes there.
+     */
+    for (pid_t tid = pid + 1; tid < pid + 100; tid++)
+        if (proc_is_thread_of(pid, tid))
+            taken = tid;
+    assert_true(taken > 0);
+    other = trace_by_another(taken, &fd);
+
+    assert_return_code(pidref_open(pid, &pidref), 0);
+    assert_int_equal(trace_attach(f->trace, f->session, &pidref, pid, &one, NULL), 1);
+    assert_int_equal(trace_attach(f->trace, f->session, &pidref, 0, &all, &failed), -EPERM);
+    pidref_done(&pidref);
+    assert_int_equal(failed, taken);
+    fixture_serve(f, 20); /* what the failed one had seized is let go at its stop */
+    a = session_find(f->session, pid);
+    assert_non_null(a);
+    assert_int_equal(a->n_engines, 1);
+    assert_false(a->follow_threads);
+    assert_int_equal(f->trace->tids.n, 1);
+
+    close(fd);
+    assert_int_equal(waitpid(other, NULL, 0), other);
     fixture_kill(f, pid);
 }
 
@@ -586,7 +624,7 @@ int main(void)
         TEST(thread_runs_when_no_session_holds_it),
         TEST(killed_while_it_is_held),
         TEST(queue_does_not_grow_by_interrupt_and_continue),
-        TEST(interrupted_thread_that_execs_stops_there),
+        TEST(failed_attach_leaves_what_was_attached_before),
         TEST(end_of_a_thread_is_not_that_of_its_process),
         TEST(killed_while_an_interrupt_is_under_way),
         TEST(process_that_is_gone),

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/trace/procfs.h"
+#include "daemon/trace/wait.h"
+#include "tests/unit/trace-fixture.h"
+
+/* What happens while a thread that is not the leader is in execve(2): the other threads are killed
+ * one after another, and it takes over the leader's id. The tests decide each moment themselves. */
+
+/* Shared with the tracee. */
+struct shared {
+    volatile int may_exec;
+    volatile int may_fork;
+    volatile pid_t execer;
+    volatile pid_t forker;
+};
+
+static struct shared *shared;
+
+static void *execs(void *unused)
+{
+    shared->execer = (pid_t)syscall(SYS_gettid);
+    while (!shared->may_exec)
+        usleep(500);
+    execl("/bin/sleep", "sleep", "100", NULL);
+    _exit(98);
+}
+
+/* Not through libc, whose own locks and handlers are none of this test's business. */
+static void *forks(void *unused)
+{
+    shared->forker = (pid_t)syscall(SYS_gettid);
+    while (!shared->may_fork)
+        usleep(500);
+    if (syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) == 0)
+        for (;;)
+            pause();
+    for (;;)
+        pause();
+    return NULL;
+}
+
+static int leader(int ready)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, forks, NULL);
+    pthread_create(&thread, NULL, execs, NULL);
+    while (!shared->execer || !shared->forker)
+        usleep(500);
+    child_is_ready(ready);
+    for (;;)
+        pause();
+    return 0;
+}
+
+static pid_t start(void)
+{
+    memset(shared, 0, sizeof(*shared));
+    return fixture_start(leader);
+}
+
+/* Serves everything before the first report of that kind, which stays. */
+static bool serve_until(struct fixture *f, enum stop_kind kind)
+{
+    for (int msec = 0; msec < 3000; msec++) {
+        siginfo_t report;
+        struct stop stop;
+
+        while (wait_any(WNOHANG | WNOWAIT, &report) > 0) {
+            stop_decode(&report, &stop);
+            if (stop.kind == kind)
+                return true;
+            trace_dispatch(f->trace, &report);
+        }
+        usleep(1000);
+    }
+    return false;
+}
+
+static void detach_when_an_exec_is_still_to_be_told(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start();
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    shared->may_exec = 1;
+    assert_true(serve_until(f, STOP_EXEC));
+    /* The thread's old id is gone and the leader is past its exit: there is nobody to wait for. A
+     * detach that waits all the same ends with the test's time-out. */
+    assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
+    assert_true(is_let_go(f, pid));
+    assert_true(trace_is_idle(f->trace));
+    fixture_kill(f, pid);
+}
+
+static void interrupt_of_a_thread_in_execve_takes_effect(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start();
+    const struct event *e;
+
+    /* The leader is held in its exit stop, so that the exec cannot go on. */
+    assert_int_equal(fixture_attach(f, f->session, pid, EVENT_BIT(EVENT_EXIT)), 1);
+    shared->may_exec = 1;
+    assert_non_null(fixture_find(f, f->session, EVENT_EXIT, 2000));
+    fixture_serve(f, 50);
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, shared->execer), 1);
+    trace_continue(f->trace, f->session, pid, shared->forker);
+    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    e = fixture_find(f, f->session, EVENT_STOP, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->tid, pid);
+    assert_true(e->stopped);
+    assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
+    fixture_kill(f, pid);
+}
+
+static pid_t only_child(pid_t pid, pid_t tid)
+{
+    char path[64];
+    pid_t child = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, tid);
+    for (int msec = 0; msec < 2000 && child == 0; msec++) {
+        usleep(1000);
+        file = fopen(path, "re");
+        if (!file)
+            continue;
+        if (fscanf(file, "%d", &child) != 1)
+            child = 0;
+        fclose(file);
+    }
+    return child;
+}
+
+static void child_whose_creator_an_exec_killed_runs_on(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start(), child;
+    siginfo_t report;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    shared->may_fork = 1;
+    child = only_child(pid, shared->forker);
+    assert_true(child > 0);
+    assert_true(becomes(child, 't'));
+    assert_true(becomes(shared->forker, 't'));
+    /* The child reports first, and before its creator is heard, another thread calls exec. */
+    assert_int_equal(wait_thread(child, WNOHANG | WNOWAIT, &report), 1);
+    trace_dispatch(f->trace, &report);
+    assert_false(TAILQ_EMPTY(&f->trace->strays));
+    shared->may_exec = 1;
+    usleep(100000);
+
+    assert_non_null(fixture_find(f, f->session, EVENT_EXEC, 2000));
+    assert_true(is_let_go(f, child));
+    assert_true(becomes(child, 'S'));
+    assert_true(TAILQ_EMPTY(&f->trace->strays));
+    kill(child, SIGKILL);
+    fixture_kill(f, pid);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+        TEST(detach_when_an_exec_is_still_to_be_told),
+        TEST(interrupt_of_a_thread_in_execve_takes_effect),
+        TEST(child_whose_creator_an_exec_killed_runs_on),
+#undef TEST
+    };
+
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return 1;
+    return cmocka_run_group_tests_name("trace-exec", tests, NULL, NULL);
+}
