@@ -5,9 +5,10 @@
 #include <unistd.h>
 
 #include "daemon/trace/procfs.h"
-#include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
+#include "daemon/trace/seize.h"
 #include "daemon/trace/trace.h"
+#include "daemon/trace/wait.h"
 
 /* How a process is attached without a gap.
  *
@@ -30,6 +31,7 @@
 #define PASSES_MAX 1000u
 
 struct scan {
+    struct seize seize;
     struct trace *trace;
     struct process *process;
     struct attachment *attachment;
@@ -62,6 +64,38 @@ static int add_engine(struct scan *scan, struct tracee *tracee)
     return 0;
 }
 
+static int serve_thread(pid_t tid, void *userdata)
+{
+    struct scan *scan = userdata;
+    siginfo_t report;
+
+    if (wait_thread(tid, WNOHANG | WNOWAIT, &report) > 0)
+        trace_dispatch(scan->trace, &report);
+    return 0;
+}
+
+/* While the process is in execve(2), its threads that we trace already are served, so that they can
+ * come to their ends: those it waits for. See seize.h.
+ *
+ * One more try after a refusal: the kernel may have looked up the old leader before the execve had
+ * its number taken over, and then found that it is dead. */
+static int seize_patiently(struct scan *scan, pid_t tid)
+{
+    bool refused = false;
+
+    for (unsigned i = 0; i < SEIZE_TRIES_MAX; i++) {
+        int r = seize_try(&scan->seize, tid, SEIZE_OPTIONS);
+
+        if (r == -EAGAIN)
+            (void)proc_for_each_thread(scan->process->pidref.pid, serve_thread, scan);
+        else if (r != -EPERM || refused)
+            return r;
+        else
+            refused = true;
+    }
+    return -ETIMEDOUT;
+}
+
 static int seize_thread(struct scan *scan, pid_t tid)
 {
     struct tracee *tracee;
@@ -69,7 +103,7 @@ static int seize_thread(struct scan *scan, pid_t tid)
 
     if (scan->trace->tids.n >= TRACE_THREADS_MAX)
         return -EDQUOT;
-    r = ptrace_ops_seize(tid, SEIZE_OPTIONS);
+    r = seize_patiently(scan, tid);
     if (r == -EPERM)
         return explain_refusal(tid);
     if (r < 0)
@@ -86,17 +120,32 @@ static int seize_thread(struct scan *scan, pid_t tid)
     return add_engine(scan, tracee);
 }
 
+/* A thread that nobody traced called exec and took over the id of a leader that we traced: the
+ * kernel reaps that leader and tells nobody (fs/exec.c:de_thread()). */
+static bool is_taken_over(const struct tracee *known)
+{
+    struct proc_status status;
+
+    return known->state == TRACEE_EXITING && proc_read_status(known->tid, &status) >= 0 &&
+           status.tracer != getpid();
+}
+
 /* 0 goes on; a failure ends the pass. */
 static int scan_thread(pid_t tid, void *userdata)
 {
     struct scan *scan = userdata;
-    const struct tracee *known = tidmap_get(&scan->trace->tids, tid);
+    struct tracee *known = tidmap_get(&scan->trace->tids, tid);
     int r;
+
+    if (known && is_taken_over(known)) {
+        process_remove_tracee(scan->trace, known);
+        known = NULL;
+    }
 
     if (known && (!known->process || engine_find(known, scan->attachment)))
         return 0;
     if (known)
-        r = add_engine(scan, tidmap_get(&scan->trace->tids, tid));
+        r = add_engine(scan, known);
     else
         r = seize_thread(scan, tid);
     if (r < 0)
@@ -119,7 +168,7 @@ static int scan_process(struct scan *scan)
     return -EBUSY;
 }
 
-static int run_scan(struct scan *scan, pid_t tid)
+static int scan_wanted(struct scan *scan, pid_t tid)
 {
     int r;
 
@@ -132,6 +181,26 @@ static int run_scan(struct scan *scan, pid_t tid)
     if (r < 0)
         return r;
     return pidref_exists(&scan->process->pidref) ? 0 : -ESRCH;
+}
+
+/* Serving stops may bury the last thread, so what the scan works on is held by one too many. */
+static int run_scan(struct scan *scan, pid_t tid)
+{
+    struct attachment *a = scan->attachment;
+    int r;
+
+    r = seize_begin(&scan->seize);
+    if (r < 0)
+        return r;
+    scan->process->n_tracees++;
+    a->n_engines++;
+    r = scan_wanted(scan, tid);
+    a->n_engines--;
+    scan->process->n_tracees--;
+    seize_end(&scan->seize);
+    if (r >= 0 && a->n_engines == 0)
+        r = -ESRCH; /* nothing but a zombie, or dead by now */
+    return r;
 }
 
 /* Gives up what a failed attach has made, and no more: the session may trace threads from before.
@@ -148,6 +217,7 @@ static void undo(struct trace *t, struct attachment *a, bool is_new)
             engine_remove(tracee, a);
     }
     if (is_new) {
+        event_queue_drop_process(&a->session->queue, p->pidref.pid); /* it was never told of */
         TAILQ_REMOVE(&p->attachments, a, by_process);
         TAILQ_REMOVE(&a->session->attachments, a, by_session);
         free(a);
@@ -161,6 +231,7 @@ static void undo(struct trace *t, struct attachment *a, bool is_new)
             resume_release(t, tracee);
     }
     p->n_tracees--;
+    process_drop_empty(t, p);
     process_collect(t, p);
 }
 
@@ -205,7 +276,7 @@ static int get_attachment(struct process *p, struct session *s, const struct att
 }
 
 /* Nothing is to be undone any more; what the options widen holds from now on. */
-static void settle_scan(struct attachment *a, const struct attach_options *o)
+static void settle_scan(struct trace *t, struct attachment *a, const struct attach_options *o)
 {
     struct tracee *tracee;
 
@@ -215,6 +286,7 @@ static void settle_scan(struct attachment *a, const struct attach_options *o)
         if (e)
             e->fresh = false;
     }
+    process_drop_empty(t, a->process); /* see is_taken_over() */
     a->follow_threads = a->follow_threads || o->follow_threads;
     a->follow_children = a->follow_children || o->follow_children;
 }
@@ -236,15 +308,13 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
     }
 
     r = run_scan(&scan, tid);
-    if (r >= 0 && is_new && scan.n_attached == 0)
-        r = -ESRCH; /* nothing but a zombie, or dead by now */
     if (r < 0) {
         if (ret_tid)
             *ret_tid = scan.failed_tid;
         undo(t, scan.attachment, is_new);
         return r;
     }
-    settle_scan(scan.attachment, o);
+    settle_scan(t, scan.attachment, o);
 
     if (is_new)
         t->hooks.process_added(s, process->pid, t->userdata);

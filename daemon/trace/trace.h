@@ -81,7 +81,8 @@ struct attach_options {
 
 /* Attaches a session to a process (tid 0), or to one of its threads. Returns 1, or 0 where the
  * session had the thread already. -ESRCH: gone; -EPERM: the kernel says no (*ret_tid: to which
- * thread); -EDQUOT: TRACE_THREADS_MAX. On failure nothing stays attached that was not before. */
+ * thread); -EDQUOT: TRACE_THREADS_MAX; -ETIMEDOUT: the process was in execve(2) all the while, see
+ * seize.h; -EBUSY: it starts threads faster than they can be attached. On failure nothing stays attached that was not before. */
 int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
                  const struct attach_options *o, pid_t *ret_tid);
 

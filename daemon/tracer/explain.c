@@ -120,6 +120,12 @@ int explain_attach(sd_bus_error *error, int failure, pid_t pid, pid_t tid)
             "Process %d starts threads faster than they could be attached; try "
             "again",
             pid);
+    case ETIMEDOUT:
+        return sd_bus_error_setf(
+            error, PTRACED_ERROR_TIMED_OUT,
+            "Process %d is in execve(2) and does not get on: its file does not arrive, or one of "
+            "its threads is held by a tracer; try again",
+            pid);
     default:
         return sd_bus_error_set_errnof(error, failure, "Could not attach to process %d: %s", pid,
                                        strerror(-failure));

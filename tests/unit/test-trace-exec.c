@@ -125,6 +125,18 @@ static void interrupt_of_a_thread_in_execve_takes_effect(void **state)
     fixture_kill(f, pid);
 }
 
+static bool is_running_sleep(pid_t pid)
+{
+    char comm[PROC_COMM_MAX];
+
+    for (int msec = 0; msec < 1000; msec++) {
+        if (proc_read_comm(pid, comm) >= 0 && strcmp(comm, "sleep") == 0)
+            return true;
+        usleep(1000);
+    }
+    return false;
+}
+
 static pid_t only_child(pid_t pid, pid_t tid)
 {
     char path[64];
@@ -171,6 +183,79 @@ static void child_whose_creator_an_exec_killed_runs_on(void **state)
     fixture_kill(f, pid);
 }
 
+/* The kernel attaches under a lock that the execve holds until the threads that we trace are gone,
+ * and these wait for us. */
+static int attach_one(struct fixture *f, pid_t pid, pid_t tid, uint32_t stops)
+{
+    const struct attach_options o = {.report = EVENT_ALL, .stops = stops};
+    struct pidref pidref;
+    int r;
+
+    assert_return_code(pidref_open(pid, &pidref), 0);
+    r = trace_attach(f->trace, f->session, &pidref, tid, &o, NULL);
+    pidref_done(&pidref);
+    return r;
+}
+
+static void attach_to_a_process_in_execve_does_not_hang(void **state)
+{
+    struct session *second;
+    struct fixture *f = *state;
+    pid_t pid = start();
+
+    second = session_new(f->trace, 1024, true, NULL);
+    assert_non_null(second);
+    assert_int_equal(attach_one(f, pid, shared->forker, 0), 1);
+    shared->may_exec = 1;
+    assert_true(becomes(shared->forker, 't'));
+    assert_int_equal(fixture_attach(f, second, pid, 0), 1);
+    assert_true(is_running_sleep(pid));
+    assert_int_equal(proc_tracer(pid), getpid());
+    assert_int_equal(trace_detach(f->trace, second, pid, 0), 1);
+    assert_int_equal(proc_tracer(pid), 0);
+    fixture_kill(f, pid);
+}
+
+static void attach_gives_up_when_the_execve_does_not_end(void **state)
+{
+    struct session *second;
+    struct fixture *f = *state;
+    pid_t pid = start();
+
+    second = session_new(f->trace, 1024, true, NULL);
+    assert_non_null(second);
+    assert_int_equal(attach_one(f, pid, shared->forker, EVENT_BIT(EVENT_EXIT)), 1);
+    shared->may_exec = 1;
+    assert_non_null(fixture_find(f, f->session, EVENT_EXIT, 2000));
+    assert_int_equal(fixture_attach(f, second, pid, 0), -ETIMEDOUT);
+    assert_null(session_find(second, pid));
+    assert_null(event_queue_find(&second->queue, 0, 0));
+    assert_int_equal(trace_continue(f->trace, f->session, pid, shared->forker), 1);
+    fixture_serve(f, 50);
+    assert_true(is_running_sleep(pid));
+    fixture_kill(f, pid);
+}
+
+static void new_program_of_an_untraced_thread_is_attached_anew(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start();
+
+    /* Of the leader alone we hear its exit, and nothing when the exec takes over its id. */
+    assert_int_equal(attach_one(f, pid, pid, 0), 1);
+    shared->may_exec = 1;
+    assert_non_null(fixture_find(f, f->session, EVENT_EXIT, 2000));
+    fixture_serve(f, 50);
+    assert_true(is_running_sleep(pid));
+    assert_int_equal(proc_tracer(pid), 0);
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    assert_int_equal(proc_tracer(pid), getpid());
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+    assert_true(becomes(pid, 't'));
+    assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
+    fixture_kill(f, pid);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +263,9 @@ int main(void)
         TEST(detach_when_an_exec_is_still_to_be_told),
         TEST(interrupt_of_a_thread_in_execve_takes_effect),
         TEST(child_whose_creator_an_exec_killed_runs_on),
+        TEST(attach_to_a_process_in_execve_does_not_hang),
+        TEST(attach_gives_up_when_the_execve_does_not_end),
+        TEST(new_program_of_an_untraced_thread_is_attached_anew),
 #undef TEST
     };
 
