@@ -70,8 +70,10 @@ static void on_exec(struct trace *t, struct tracee *tracee)
     if (ptrace_ops_get_event_message(tracee->tid, &message) >= 0)
         e.old_tid = (pid_t)message;
     tracee->group_signo = 0;
-    if (tracee->process)
+    if (tracee->process) {
+        memory_forget(tracee->process);
         children_forget_others(t, tracee, e.old_tid);
+    }
     engine_report(t, tracee, &e);
 }
 

@@ -12,6 +12,7 @@ struct process *process_new(struct trace *t, struct pidref *pidref)
     if (!p)
         return NULL;
     p->pidref = *pidref;
+    p->memory = MEMORY_NULL;
     *pidref = PIDREF_NULL;
     TAILQ_INIT(&p->tracees);
     TAILQ_INIT(&p->attachments);
@@ -34,6 +35,7 @@ void process_collect(struct trace *t, struct process *p)
     if (p->n_tracees > 0 || !TAILQ_EMPTY(&p->attachments))
         return;
     TAILQ_REMOVE(&t->processes, p, processes);
+    memory_forget(p);
     pidref_done(&p->pidref);
     free(p);
 }

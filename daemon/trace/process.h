@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "daemon/trace/engine.h"
+#include "daemon/trace/memory.h"
 #include "daemon/trace/pidref.h"
 #include "daemon/trace/tracee.h"
 
@@ -16,6 +17,7 @@ TAILQ_HEAD(tracee_list, tracee);
  * or let go; without an attachment it only waits for that. */
 struct process {
     struct pidref pidref;
+    struct memory memory;
     struct tracee_list tracees;
     size_t n_tracees;
     bool leader_seen; /* the leader is or was traced: its own end ends the process */

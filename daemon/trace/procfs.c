@@ -148,6 +148,15 @@ bool proc_is_thread_of(pid_t pid, pid_t tid)
     return access(path, F_OK) == 0;
 }
 
+/* Of none, statm gives all zeros (fs/proc/array.c:proc_pid_statm()). */
+bool proc_has_memory(pid_t pid, pid_t tid)
+{
+    char path[48], text[128];
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/statm", pid, tid);
+    return read_file(path, text, sizeof(text)) > 0 && strtoull(text, NULL, 10) > 0;
+}
+
 /* The directory is read with large buffers: readdir()'s own 32 KiB make five times as many system
  * calls for a process of 5,000 threads. */
 int proc_for_each_thread(pid_t pid, int (*callback)(pid_t tid, void *userdata), void *userdata)

@@ -6,7 +6,7 @@
 #include <sys/types.h>
 
 /* What /proc says of a process or thread. Only files that no process can make block: status, stat,
- * comm, task. All return 0 or a negative errno; -ESRCH: it is gone. */
+ * statm, comm, task. All return 0 or a negative errno; -ESRCH: it is gone. */
 
 struct proc_status {
     char state; /* R S D T t Z X ... */
@@ -39,6 +39,10 @@ int proc_read_comm(pid_t tid, char ret[static PROC_COMM_MAX]);
 
 /* Whether tid is a thread of pid now. */
 bool proc_is_thread_of(pid_t pid, pid_t tid);
+
+/* Whether a thread still has its process's memory: it gives that up before it becomes a zombie.
+ * False for one that is gone. */
+bool proc_has_memory(pid_t pid, pid_t tid);
 
 /* Calls back with each thread of a process, until the callback returns something other than 0,
  * which is then returned. */
