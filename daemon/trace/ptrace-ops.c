@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <sys/ptrace.h>
+#include <sys/uio.h>
 
 #include "daemon/trace/ptrace-ops.h"
 
@@ -58,4 +59,38 @@ int ptrace_ops_get_siginfo(pid_t tid, siginfo_t *ret)
 int ptrace_ops_set_siginfo(pid_t tid, const siginfo_t *info)
 {
     return ops(PTRACE_SETSIGINFO, tid, 0, (uintptr_t)info);
+}
+
+int ptrace_ops_get_regset(pid_t tid, uint32_t note, void *buffer, size_t *size)
+{
+    struct iovec iov = {.iov_base = buffer, .iov_len = *size};
+    int r = ops(PTRACE_GETREGSET, tid, note, (uintptr_t)&iov);
+
+    if (r >= 0)
+        *size = iov.iov_len;
+    return r;
+}
+
+int ptrace_ops_set_regset(pid_t tid, uint32_t note, const void *buffer, size_t size)
+{
+    struct iovec iov = {.iov_base = (void *)buffer, .iov_len = size};
+
+    return ops(PTRACE_SETREGSET, tid, note, (uintptr_t)&iov);
+}
+
+int ptrace_ops_peek_user(pid_t tid, size_t offset, unsigned long *ret)
+{
+    long word;
+
+    errno = 0; /* any word may be -1 */
+    word = ptrace(PTRACE_PEEKUSER, tid, (void *)offset, NULL);
+    if (word == -1 && errno != 0)
+        return -errno;
+    *ret = (unsigned long)word;
+    return 0;
+}
+
+int ptrace_ops_poke_user(pid_t tid, size_t offset, unsigned long word)
+{
+    return ops(PTRACE_POKEUSER, tid, offset, word);
 }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* The only file that calls ptrace(2). Every call returns 0 or a negative errno and must come from
@@ -16,3 +18,15 @@ int ptrace_ops_detach(pid_t tid, int signo);
 int ptrace_ops_get_event_message(pid_t tid, unsigned long *ret);
 int ptrace_ops_get_siginfo(pid_t tid, siginfo_t *ret);
 int ptrace_ops_set_siginfo(pid_t tid, const siginfo_t *info);
+
+/* A register set, by its NT_* note. *size is the buffer's on the way in, and on the way out what
+ * the kernel has filled, at the most that. -EINVAL: no such set, or no such buffer size (it has to
+ * be a multiple of what the set is made of; 16 divides all of them); -ENODEV: not here. */
+int ptrace_ops_get_regset(pid_t tid, uint32_t note, void *buffer, size_t *size);
+/* -EINVAL and -EIO: the kernel does not take a value in it. Those before it are set by then. */
+int ptrace_ops_set_regset(pid_t tid, uint32_t note, const void *buffer, size_t size);
+
+/* A word of struct user, such as a debug register of x86. -EIO: no such word, or it refuses the
+ * value; also all of them on machines without one. */
+int ptrace_ops_peek_user(pid_t tid, size_t offset, unsigned long *ret);
+int ptrace_ops_poke_user(pid_t tid, size_t offset, unsigned long word);

@@ -16,6 +16,7 @@ int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *le
     t->userdata = userdata;
     t->ledger = ledger;
     t->can_raise = true;
+    arch_xsave_probe(&t->xsave);
     TAILQ_INIT(&t->processes);
     TAILQ_INIT(&t->strays);
     TAILQ_INIT(&t->sessions);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "daemon/trace/arch-xsave.h"
 #include "daemon/trace/engine.h"
 #include "daemon/trace/ledger.h"
 #include "daemon/trace/pidref.h"
@@ -35,6 +36,7 @@ struct trace {
     struct trace_hooks hooks;
     void *userdata;
     struct ledger *ledger;
+    struct arch_xsave xsave; /* what this processor's area of extended registers looks like */
     struct tidmap tids;
     TAILQ_HEAD(process_list, process) processes;
     /* Threads that reported their first stop before their creator's event told whose they are. They
