@@ -30,7 +30,13 @@
     X(EXIT, "exit")                                                                                \
     X(EXITED, "exited")                                                                            \
     X(KILLED, "killed")                                                                            \
-    X(LOST, "lost")
+    X(LOST, "lost")                                                                                \
+    X(STEP, "step")                                                                                \
+    X(BREAKPOINT, "breakpoint")                                                                    \
+    X(WATCHPOINT, "watchpoint")                                                                    \
+    X(SYSCALL_ENTER, "syscall-enter")                                                              \
+    X(SYSCALL_EXIT, "syscall-exit")                                                                \
+    X(SECCOMP, "seccomp")
 
 /* Option keys. */
 #define PTRACED_OPTION_NAME "name"
@@ -41,6 +47,20 @@
 #define PTRACED_OPTION_EVENTS "events"
 #define PTRACED_OPTION_STOPS "stops"
 #define PTRACED_OPTION_STOP "stop"
+#define PTRACED_OPTION_ALL_STOP "all-stop"
+#define PTRACED_OPTION_EXIT "exit"
+#define PTRACED_OPTION_SYSCALLS "syscalls"
+#define PTRACED_OPTION_RESULTS "results"
+#define PTRACED_OPTION_PASS_SIGNALS "pass-signals"
+#define PTRACED_OPTION_CAPTURES "captures"
+#define PTRACED_MODE_RUN "run"
+#define PTRACED_MODE_STEP "step"
+#define PTRACED_MODE_BLOCK_STEP "block-step"
+#define PTRACED_MODE_SYSCALL "syscall"
+#define PTRACED_OPTION_MODE "mode"
+#define PTRACED_OPTION_RANGE "range"
+#define PTRACED_OPTION_SIGNAL "signal"
+#define PTRACED_OPTION_SUPPRESS "suppress"
 
 #define PTRACED_LIFETIME_CLIENT "client"
 #define PTRACED_LIFETIME_PERSISTENT "persistent"

@@ -4,11 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bus-api/escape.h"
 #include "client/ctl/event-print.h"
 #include "client/ctl/signame.h"
 #include "client/ctl/text.h"
 
-#define KIND_WIDTH 10u /* of the longest kinds */
+#define KIND_WIDTH 10u /* of the longest kinds but those of system calls */
 
 #define COLOUR_OFF "\x1b[0m"
 #define COLOUR_BIRTH "\x1b[32m"
@@ -28,6 +29,39 @@ void event_printer_init(struct event_printer *p, FILE *out, enum json_mode mode)
     };
 }
 
+static void write_numbers(struct json *j, const ptraced_event *e, const char *key)
+{
+    const uint64_t *v;
+    size_t n;
+
+    if (ptraced_event_get_detail_numbers(e, key, &v, &n) < 0)
+        return;
+    json_open_array(j, key);
+    for (size_t i = 0; i < n; i++)
+        json_unsigned(j, NULL, v[i]);
+    json_close_array(j);
+}
+
+/* Bytes as text, those that are no printable UTF-8 as \xNN. */
+static void write_captures(struct json *j, const ptraced_event *e, const char *key)
+{
+    unsigned argument;
+    const void *bytes;
+    size_t size;
+
+    json_open_array(j, key);
+    for (unsigned i = 0; ptraced_event_get_capture(e, i, &argument, &bytes, &size) >= 0; i++) {
+        char *text = ptraced_escape(bytes, size);
+
+        json_open_object(j, NULL);
+        json_unsigned(j, "argument", argument);
+        json_string(j, "bytes", text);
+        json_close_object(j);
+        free(text);
+    }
+    json_close_array(j);
+}
+
 static void write_detail(struct json *j, const ptraced_event *e, const char *key, char type)
 {
     int64_t v = 0;
@@ -36,7 +70,11 @@ static void write_detail(struct json *j, const ptraced_event *e, const char *key
         json_string(j, key, ptraced_event_get_detail_string(e, key));
         return;
     }
-    if (ptraced_event_get_detail(e, key, &v) < 0)
+    if (type == 'N')
+        write_numbers(j, e, key);
+    else if (type == 'C')
+        write_captures(j, e, key);
+    else if (ptraced_event_get_detail(e, key, &v) < 0)
         json_string(j, key, NULL);
     else if (type == 'b')
         json_bool(j, key, v != 0);
@@ -110,6 +148,32 @@ static void print_string(FILE *out, const char *s)
     fputs(clean, out);
 }
 
+static void print_numbers(FILE *out, const ptraced_event *e, const char *key)
+{
+    const uint64_t *v;
+    size_t n;
+
+    if (ptraced_event_get_detail_numbers(e, key, &v, &n) < 0)
+        return;
+    fprintf(out, " %s=", key);
+    for (size_t i = 0; i < n; i++)
+        fprintf(out, "%s0x%" PRIx64, i > 0 ? "," : "", v[i]);
+}
+
+static void print_captures(FILE *out, const ptraced_event *e)
+{
+    unsigned argument;
+    const void *bytes;
+    size_t size;
+
+    for (unsigned i = 0; ptraced_event_get_capture(e, i, &argument, &bytes, &size) >= 0; i++) {
+        char *text = ptraced_escape(bytes, size);
+
+        fprintf(out, " arg%u=\"%s\"", argument, text ? text : "");
+        free(text);
+    }
+}
+
 static void print_detail(FILE *out, const ptraced_event *e, const char *key, char type)
 {
     char name[SIGNAME_MAX];
@@ -122,9 +186,15 @@ static void print_detail(FILE *out, const ptraced_event *e, const char *key, cha
         print_string(out, s ? s : "");
         return;
     }
+    if (type == 'N')
+        print_numbers(out, e, key);
+    else if (type == 'C')
+        print_captures(out, e);
     if (ptraced_event_get_detail(e, key, &v) < 0)
         return;
-    if (strcmp(key, "signal") == 0)
+    if (strcmp(key, "address") == 0)
+        fprintf(out, " address=0x%" PRIx64, (uint64_t)v);
+    else if (strcmp(key, "signal") == 0)
         fprintf(out, " signal=%s", signame((int)v, name));
     else if (strcmp(key, "core") == 0)
         fputs(v ? " (core dumped)" : "", out);

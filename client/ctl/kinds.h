@@ -8,7 +8,7 @@
 /* Sets of event kinds: what -e and --stops name, as a bit mask. */
 
 #define KIND_BIT(kind) (1u << (kind))
-#define KINDS_MAX 12u
+#define KINDS_MAX 18u
 
 /* Adds the kinds of a comma-separated list to *mask. On -EINVAL *ret_bad points to the word that
  * is no kind, and *ret_length says how long it is. */

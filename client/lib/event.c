@@ -68,8 +68,7 @@ _public_ ptraced_event *ptraced_event_unref(ptraced_event *e)
     if (!e || --e->n_ref > 0)
         return NULL;
     for (unsigned i = 0; i < e->n_details; i++)
-        if (e->details[i].type == SD_BUS_TYPE_STRING)
-            free(e->details[i].s);
+        ptraced_detail_done(&e->details[i]);
     free(e);
     return NULL;
 }
@@ -136,6 +135,9 @@ _public_ int ptraced_event_get_detail(const ptraced_event *e, const char *key, i
     case SD_BUS_TYPE_UINT64:
         *ret = (int64_t)d->t;
         return 0;
+    case SD_BUS_TYPE_INT64:
+        *ret = d->x;
+        return 0;
     case SD_BUS_TYPE_BOOLEAN:
         *ret = d->b;
         return 0;
@@ -149,6 +151,36 @@ _public_ const char *ptraced_event_get_detail_string(const ptraced_event *e, con
     const struct ptraced_detail *d = find_detail(e, key);
 
     return d && d->type == SD_BUS_TYPE_STRING ? d->s : NULL;
+}
+
+_public_ int ptraced_event_get_detail_numbers(const ptraced_event *e, const char *key,
+                                              const uint64_t **ret, size_t *ret_n)
+{
+    const struct ptraced_detail *d = find_detail(e, key);
+
+    if (!d || d->type != PTRACED_DETAIL_NUMBERS)
+        return -ENODATA;
+    *ret = d->numbers;
+    *ret_n = d->n;
+    return 0;
+}
+
+_public_ int ptraced_event_get_capture(const ptraced_event *e, unsigned i, unsigned *ret_argument,
+                                       const void **ret, size_t *ret_size)
+{
+    const struct ptraced_detail *d = find_detail(e, "captures");
+    struct ptraced_capture c;
+    const uint8_t *bytes;
+    size_t offset = 0;
+
+    do {
+        if (!d || !ptraced_detail_next_capture(d, &offset, &c, &bytes))
+            return -ENODATA;
+    } while (i-- > 0);
+    *ret_argument = c.argument;
+    *ret = bytes;
+    *ret_size = c.size;
+    return 0;
 }
 
 _public_ const char *ptraced_event_get_detail_key(const ptraced_event *e, unsigned i,

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "daemon/trace/procfs.h"
+#include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
 #include "daemon/trace/seize.h"
 #include "daemon/trace/trace.h"
@@ -23,15 +24,12 @@
  * still the one that the pidfd names: its number cannot have been used again before it is reaped.
  */
 
-#define SEIZE_OPTIONS                                                                              \
-    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |      \
-     PTRACE_O_TRACEVFORKDONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT)
-
 /* A process whose unattached threads create threads faster than this many passes seize them. */
 #define PASSES_MAX 1000u
 
 struct scan {
     struct seize seize;
+    unsigned long options;
     struct trace *trace;
     struct process *process;
     struct attachment *attachment;
@@ -40,17 +38,21 @@ struct scan {
     pid_t failed_tid;
 };
 
-/* EPERM also means: a zombie, or ours already, by the kernel, with its creator's event to come. */
-static int explain_refusal(pid_t tid)
+enum refusal {
+    REFUSAL_DEAD,   /* a zombie, or gone */
+    REFUSAL_FOLLOW, /* ours already, by the kernel: its first stop and its creator's event are to
+                       come */
+    REFUSAL_REAL,
+};
+
+static enum refusal explain_refusal(pid_t tid)
 {
     struct proc_status status;
     int r = proc_read_status(tid, &status);
 
     if (r == -ESRCH || (r >= 0 && (status.state == 'Z' || status.state == 'X')))
-        return 0;
-    if (r >= 0 && status.tracer == getpid())
-        return 0;
-    return -EPERM;
+        return REFUSAL_DEAD;
+    return r >= 0 && status.tracer == getpid() ? REFUSAL_FOLLOW : REFUSAL_REAL;
 }
 
 static int add_engine(struct scan *scan, struct tracee *tracee)
@@ -84,7 +86,7 @@ static int seize_patiently(struct scan *scan, pid_t tid)
     bool refused = false;
 
     for (unsigned i = 0; i < SEIZE_TRIES_MAX; i++) {
-        int r = seize_try(&scan->seize, tid, SEIZE_OPTIONS);
+        int r = seize_try(&scan->seize, tid, scan->options);
 
         if (r == -EAGAIN)
             (void)proc_for_each_thread(scan->process->pidref.pid, serve_thread, scan);
@@ -96,28 +98,70 @@ static int seize_patiently(struct scan *scan, pid_t tid)
     return -ETIMEDOUT;
 }
 
-static int seize_thread(struct scan *scan, pid_t tid)
+/* Memory has run out: what is attached and unknown would stand at its next stop for ever. */
+static void let_go_unknown(pid_t tid)
 {
-    struct tracee *tracee;
-    int r;
+    siginfo_t report;
+    struct stop stop;
 
-    if (scan->trace->tids.n >= TRACE_THREADS_MAX)
-        return -EDQUOT;
-    r = seize_patiently(scan, tid);
-    if (r == -EPERM)
-        return explain_refusal(tid);
-    if (r < 0)
-        return r == -ESRCH ? 0 : r;
+    if (ptrace_ops_interrupt(tid) < 0 || wait_thread(tid, 0, &report) <= 0)
+        return;
+    stop_decode(&report, &stop);
+    if (!stop_is_end(stop.kind))
+        (void)ptrace_ops_detach(tid, stop.signo);
+}
 
-    tracee = process_add_tracee(scan->trace, scan->process, tid, TRACEE_RUNNING);
+static int add_thread(struct scan *scan, pid_t tid, enum tracee_state state)
+{
+    struct tracee *tracee = process_add_tracee(scan->trace, scan->process, tid, state);
+
+    if (!tracee && state == TRACEE_RUNNING)
+        let_go_unknown(tid);
     if (!tracee)
-        return -ENOMEM; /* attached, but unknown: its first stop makes it a stray that is let go */
+        return -ENOMEM;
+    tracee->asks_for_seccomp = (scan->options & PTRACE_O_TRACESECCOMP) != 0;
     if (!pidref_has_thread(&scan->process->pidref, tid)) {
         resume_release(scan->trace, tracee); /* the number names another's thread by now */
         return 0;
     }
     scan->n_new++;
     return add_engine(scan, tracee);
+}
+
+static int seize_thread(struct scan *scan, pid_t tid)
+{
+    int r;
+
+    if (scan->trace->tids.n >= TRACE_THREADS_MAX)
+        return -EDQUOT;
+    r = seize_patiently(scan, tid);
+    if (r >= 0)
+        return add_thread(scan, tid, TRACEE_RUNNING);
+    if (r != -EPERM)
+        return r == -ESRCH ? 0 : r;
+    if (tidmap_get(&scan->trace->tids, tid)) { /* told of while we served */
+        scan->n_new++;
+        return 0;
+    }
+    switch (explain_refusal(tid)) {
+    case REFUSAL_DEAD:
+        return 0;
+    case REFUSAL_FOLLOW:
+        return add_thread(scan, tid, TRACEE_NEW);
+    case REFUSAL_REAL:
+        break;
+    }
+    return r;
+}
+
+/* A child that reported its first stop before its creator told whose it is, or that nobody wanted
+ * and that is about to be let go. */
+static int take_stray(struct scan *scan, struct tracee *stray)
+{
+    stray->unwanted = false;
+    process_adopt(scan->trace, scan->process, stray);
+    scan->n_new++;
+    return add_engine(scan, stray);
 }
 
 /* A thread that nobody traced called exec and took over the id of a leader that we traced: the
@@ -142,9 +186,11 @@ static int scan_thread(pid_t tid, void *userdata)
         known = NULL;
     }
 
-    if (known && (!known->process || engine_find(known, scan->attachment)))
+    if (known && known->process && engine_find(known, scan->attachment))
         return 0;
-    if (known)
+    if (known && !known->process)
+        r = take_stray(scan, known);
+    else if (known)
         r = add_engine(scan, known);
     else
         r = seize_thread(scan, tid);
@@ -218,9 +264,7 @@ static void undo(struct trace *t, struct attachment *a, bool is_new)
     }
     if (is_new) {
         event_queue_drop_process(&a->session->queue, p->pidref.pid); /* it was never told of */
-        TAILQ_REMOVE(&p->attachments, a, by_process);
-        TAILQ_REMOVE(&a->session->attachments, a, by_session);
-        free(a);
+        process_drop_attachment(a);
     }
 
     /* The last thread that is let go frees the process: hold it by one too many. */
@@ -265,11 +309,10 @@ static int get_attachment(struct process *p, struct session *s, const struct att
 
     *ret_new = !a;
     if (!a) {
-        r = process_attach(p, s, &a);
+        r = process_attach(p, s, o->filter, &a);
         if (r < 0)
             return r;
-        a->report = o->report;
-        a->stops = o->stops;
+        a->all_stop = o->all_stop;
     }
     *ret = a;
     return 0;
@@ -280,11 +323,17 @@ static void settle_scan(struct trace *t, struct attachment *a, const struct atta
 {
     struct tracee *tracee;
 
+    if (o->filter_is_given && a->filter != o->filter) {
+        filter_unref(a->filter);
+        a->filter = filter_ref(o->filter);
+    }
+
     TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
         struct engine *e = engine_find(tracee, a);
 
         if (e)
             e->fresh = false;
+        resume_kick(tracee);
     }
     process_drop_empty(t, a->process); /* see is_taken_over() */
     a->follow_threads = a->follow_threads || o->follow_threads;
@@ -307,6 +356,7 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
         return r;
     }
 
+    scan.options = resume_options(scan.attachment->filter);
     r = run_scan(&scan, tid);
     if (r < 0) {
         if (ret_tid)

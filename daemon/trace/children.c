@@ -33,6 +33,8 @@ static void join_thread(struct trace *t, struct tracee *creator, struct tracee *
             continue;
         if (full || engine_add(child, a) < 0)
             lose_to_limit(t, a, child->tid);
+        else if (a->has_stopped) /* it was born when all were told to stop */
+            engine_find(child, a)->interrupting = true;
     }
 }
 
@@ -41,12 +43,11 @@ static void follow_into(struct trace *t, struct attachment *parent, struct proce
 {
     struct attachment *a;
 
-    if (process_attach(p, parent->session, &a) < 0) {
+    if (process_attach(p, parent->session, parent->filter, &a) < 0) {
         lose_to_limit(t, parent, child->tid);
         return;
     }
-    a->report = parent->report;
-    a->stops = parent->stops;
+    a->all_stop = parent->all_stop;
     a->follow_threads = parent->follow_threads;
     a->follow_children = true;
     t->hooks.process_added(a->session, p->pidref.pid, t->userdata);
@@ -64,25 +65,36 @@ static bool anyone_follows_children(const struct tracee *creator)
     return false;
 }
 
-static void join_process(struct trace *t, struct tracee *creator, struct tracee *child)
+/* The child's process: an attach may have been quicker. */
+static struct process *get_process(struct trace *t, const struct tracee *child)
 {
     struct pidref pidref = PIDREF_NULL;
-    struct process *p;
+    struct process *p = child->process;
 
-    if (!anyone_follows_children(creator) || pidref_open(child->tid, &pidref) < 0) {
-        child->unwanted = true;
-        return;
-    }
+    if (p || t->tids.n > TRACE_THREADS_MAX || pidref_open(child->tid, &pidref) < 0)
+        return p;
     p = process_new(t, &pidref);
-    if (!p) {
+    if (!p)
         pidref_done(&pidref);
-        child->unwanted = true;
-        return;
-    }
-    process_adopt(t, p, child);
-    for (struct engine *e = creator->engines; e; e = e->next)
-        if (e->attachment->follow_children)
+    return p;
+}
+
+static void join_process(struct trace *t, struct tracee *creator, struct tracee *child)
+{
+    struct process *p = anyone_follows_children(creator) ? get_process(t, child) : NULL;
+
+    if (p && !child->process)
+        process_adopt(t, p, child);
+    for (struct engine *e = creator->engines; e; e = e->next) {
+        if (!e->attachment->follow_children)
+            continue;
+        if (!p)
+            lose_to_limit(t, e->attachment, child->tid);
+        else if (!session_find(e->attachment->session, p->pidref.pid))
             follow_into(t, e->attachment, p, child);
+    }
+    if (!child->process)
+        child->unwanted = true;
 }
 
 void children_stray_dies(struct trace *t, struct tracee *stray)
@@ -99,11 +111,15 @@ static bool is_dead_stray(struct trace *t, pid_t tid)
     struct proc_status status;
 
     for (unsigned i = 0; i < TRACE_DEAD_STRAYS; i++) {
+        int r;
+
         if (t->dead_strays[i] != tid)
             continue;
+        r = proc_read_status(tid, &status);
+
         t->dead_strays[i] = 0;
-        return proc_read_status(tid, &status) < 0 || status.tracer != getpid() ||
-               status.state == 'Z' || status.state == 'X';
+        return r == -ESRCH || (r >= 0 && (status.tracer != getpid() || status.state == 'Z' ||
+                                          status.state == 'X'));
     }
     return false;
 }
@@ -126,18 +142,20 @@ void children_on_event(struct trace *t, struct tracee *creator, enum stop_kind k
     if (ptrace_ops_get_event_message(creator->tid, &message) < 0) /* killed, and so is a thread */
         return;
     e.child.tid = (pid_t)message;
-    e.child.thread = creator->process && kind != STOP_FORK &&
-                     pidref_has_thread(&creator->process->pidref, e.child.tid);
+    /* The kernel tells fork from clone by the exit signal alone (kernel/fork.c:kernel_clone()). */
+    e.child.thread = creator->process && pidref_has_thread(&creator->process->pidref, e.child.tid);
+    if (e.child.thread)
+        e.kind = EVENT_CLONE;
 
     child = find_child(t, e.child.tid);
-    if (child && !child->process && creator->process) {
-        if (e.child.thread) {
+    if (child)
+        child->asks_for_seccomp = creator->asks_for_seccomp;
+    if (child && creator->process && e.child.thread) {
+        if (!child->process)
             process_adopt(t, creator->process, child);
-            join_thread(t, creator, child);
-        } else
-            join_process(t, creator, child);
-    } else if (child && e.child.thread)
         join_thread(t, creator, child);
+    } else if (child && creator->process)
+        join_process(t, creator, child);
 
     engine_report(t, creator, &e);
     if (child && child->state == TRACEE_STOPPED && child->stop == STOP_GROUP)
@@ -243,12 +261,12 @@ static void release_orphans(struct trace *t)
 
     for (stray = TAILQ_FIRST(&t->strays); stray; stray = next) {
         struct proc_status status;
+        int r = proc_read_status(stray->tid, &status);
 
         next = TAILQ_NEXT(stray, siblings);
-        if (proc_read_status(stray->tid, &status) >= 0 &&
-            (process_find(t, status.ppid) || process_find(t, status.tgid)))
-            continue;
-        release_stray(t, stray);
+        if (r == -ESRCH ||
+            (r >= 0 && !process_find(t, status.ppid) && !process_find(t, status.tgid)))
+            release_stray(t, stray);
     }
 }
 
@@ -271,7 +289,7 @@ void children_end_process(struct trace *t, struct process *p, const struct event
             struct event e = *last;
 
             e.tid = p->pidref.pid;
-            if (a->report & EVENT_BIT(e.kind))
+            if (filter_judge(a->filter, &e, true) != FILTER_DROP)
                 attachment_tell(t, a, &e);
         }
         process_detach(t, a);

@@ -3,13 +3,14 @@
 #include <stdlib.h>
 
 #include "daemon/trace/batch.h"
+#include "daemon/trace/control.h"
 #include "daemon/trace/macro.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
 #include "daemon/trace/trace.h"
 
-static int find_engine(struct trace *t, struct session *s, pid_t pid, pid_t tid,
-                       struct tracee **ret_tracee, struct engine **ret_engine)
+int control_find_engine(struct trace *t, struct session *s, pid_t pid, pid_t tid,
+                        struct tracee **ret_tracee, struct engine **ret_engine)
 {
     struct attachment *a = session_find(s, pid);
     struct tracee *tracee = tidmap_get(&t->tids, tid);
@@ -102,161 +103,159 @@ int trace_interrupt(struct trace *t, struct session *s, pid_t pid, pid_t tid)
 
     if (tid == 0)
         return interrupt_process(t, s, pid);
-    r = find_engine(t, s, pid, tid, &tracee, &e);
+    r = control_find_engine(t, s, pid, tid, &tracee, &e);
     return r < 0 ? r : interrupt_engine(t, tracee, e);
 }
 
-static int continue_engine(struct trace *t, struct tracee *tracee, struct engine *e)
+/* All others of an all-stop process follow, each with its own event. Those that come later find
+ * has_stopped. */
+static void gather_process(struct trace *t, struct attachment *a)
+{
+    struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
+        struct engine *e = engine_find(tracee, a);
+
+        if (e && !e->held && !e->interrupting)
+            (void)interrupt_engine(t, tracee, e);
+    }
+}
+
+static bool has_held(const struct attachment *a)
+{
+    const struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
+        const struct engine *e = engine_find(tracee, a);
+
+        if (e && e->held)
+            return true;
+    }
+    return false;
+}
+
+void control_gather(struct trace *t)
+{
+    struct session *s;
+    struct attachment *a;
+
+    t->gather = false;
+    TAILQ_FOREACH(s, &t->sessions, sessions)
+        TAILQ_FOREACH(a, &s->attachments, by_session) {
+            if (!a->all_stop || a->has_stopped || !has_held(a))
+                continue;
+            a->has_stopped = true;
+            gather_process(t, a);
+        }
+}
+
+/* A stop in which the kernel takes a signal when it is resumed. */
+static bool takes_a_signal(const struct tracee *tracee)
+{
+    return tracee->state == TRACEE_STOPPED &&
+           (tracee->stop == STOP_SIGNAL_DELIVERY || tracee->stop == STOP_STEP ||
+            tracee->stop == STOP_BREAK || tracee->stop == STOP_HARDWARE);
+}
+
+/* One session's word on the signal. A signal is delivered unless somebody drops it, and of several
+ * replacements the last wins. */
+static void judge_signal(struct tracee *tracee, const struct continue_options *o)
+{
+    if (o->suppress)
+        tracee->suppressed = true;
+    if (o->signo != 0)
+        tracee->resume_signo = (uint8_t)o->signo;
+}
+
+static int continue_engine(struct trace *t, struct tracee *tracee, struct engine *e,
+                           const struct continue_options *o)
 {
     if (!e->held)
         return 0;
+    judge_signal(tracee, o);
+    e->mode = (uint8_t)o->mode;
+    e->range_start = o->range_start;
+    e->range_end = o->range_end;
+    e->attachment->has_stopped = false;
     engine_let_go(e);
     t->hooks.event_queued(e->attachment->session, t->userdata); /* it may have been dropped */
     resume_settle(t, tracee);
     return 1;
 }
 
-int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid)
+static int continue_thread(struct trace *t, struct session *s, pid_t pid, pid_t tid,
+                           const struct continue_options *o)
+{
+    struct tracee *tracee;
+    struct engine *e;
+    int r = control_find_engine(t, s, pid, tid, &tracee, &e);
+
+    if (r < 0)
+        return r;
+    if (o->signo != 0 && e->held && !takes_a_signal(tracee))
+        return -ENOMSG;
+    return continue_engine(t, tracee, e, o);
+}
+
+int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid,
+                   const struct continue_options *o)
 {
     struct attachment *a = session_find(s, pid);
     struct tracee *tracee, *next;
-    struct engine *e;
-    int r, continued = 0;
+    int continued = 0;
 
-    if (tid != 0) {
-        r = find_engine(t, s, pid, tid, &tracee, &e);
-        return r < 0 ? r : continue_engine(t, tracee, e);
-    }
+    if (tid != 0)
+        return continue_thread(t, s, pid, tid, o);
+    if (o->signo != 0)
+        return -ENOMSG;
     if (!a)
         return -EUNATCH;
+    a->has_stopped = false;
     for (tracee = TAILQ_FIRST(&a->process->tracees); tracee; tracee = next) {
+        struct engine *e = engine_find(tracee, a);
+
         next = TAILQ_NEXT(tracee, siblings);
-        e = engine_find(tracee, a);
         if (!e)
             continue;
         e->interrupting = false;
-        continued |= continue_engine(t, tracee, e);
+        continued |= continue_engine(t, tracee, e, o); /* the last may end the attachment */
     }
     return continued;
 }
 
-int trace_set_filter(struct session *s, pid_t pid, uint32_t report, uint32_t stops)
+int trace_set_filter(struct trace *t, struct session *s, pid_t pid, struct filter *filter)
 {
     struct attachment *a = session_find(s, pid);
+    struct tracee *tracee;
 
     if (!a)
         return -EUNATCH;
-    a->report = report;
-    a->stops = stops;
+    filter_ref(filter);
+    filter_unref(a->filter);
+    a->filter = filter;
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings)
+        if (engine_find(tracee, a))
+            resume_kick(tracee);
     return 0;
 }
 
-static bool any_is_leaving(const struct process *p)
+int control_get_siginfo(const struct tracee *tracee, siginfo_t *ret)
 {
-    const struct tracee *tracee;
-
-    TAILQ_FOREACH(tracee, &p->tracees, siblings)
-        if (batch_is_leaving(tracee))
-            return true;
-    return false;
+    return takes_a_signal(tracee) ? ptrace_ops_get_siginfo(tracee->tid, ret) : -ENOMSG;
 }
 
-static int let_go_round(struct batch *b, const struct process *p)
+int control_set_siginfo(struct trace *t, struct tracee *tracee, const siginfo_t *info)
 {
-    struct trace *t = b->trace;
-    _cleanup_free_ pid_t *tids = NULL;
-    size_t n;
     int r;
 
-    r = batch_list_threads(p, &tids, &n);
+    if (!takes_a_signal(tracee))
+        return -ENOMSG;
+    r = ptrace_ops_set_siginfo(tracee->tid, info);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < n; i++) {
-        struct tracee *tracee = tidmap_get(&t->tids, tids[i]);
-
-        if (tracee && tracee->engines)
-            resume_settle(t, tracee);
-        else if (tracee)
-            resume_release(t, tracee);
-    }
-    for (size_t i = 0; i < n; i++)
-        batch_collect(b, tids[i]);
+    if (tracee->ledger_slot >= 0)
+        ledger_update_signal(t->ledger, tracee->ledger_slot, info);
+    if (tracee->resume_signo != 0)
+        tracee->resume_signo = (uint8_t)info->si_signo;
     return 0;
-}
-
-/* Lets go of the threads that have no engine left, and resumes those that only this session held.
- * A creator that was let go in its clone event brings a new thread with it, hence the rounds. */
-static void let_go(struct trace *t, pid_t pid)
-{
-    struct process *p = process_find(t, pid);
-    struct batch b;
-    int r = 0;
-
-    if (!p)
-        return;
-    batch_begin(&b, t);
-    do {
-        r = let_go_round(&b, p);
-        p = process_find(t, pid);
-    } while (r >= 0 && p && any_is_leaving(p) && b.n_late < BATCH_LATE_MAX);
-    batch_end(&b);
-}
-
-static int detach_thread(struct trace *t, struct session *s, pid_t pid, pid_t tid)
-{
-    struct event e = {.kind = EVENT_LOST, .tid = tid, .lost.reason = LOST_DETACHED};
-    struct attachment *a;
-    struct tracee *tracee;
-    struct engine *engine;
-    int r = find_engine(t, s, pid, tid, &tracee, &engine);
-
-    if (r < 0)
-        return r;
-    a = engine->attachment;
-    attachment_tell(t, a, &e);
-    engine_remove(tracee, a);
-    process_drop_empty(t, tracee->process);
-    if (tracee->engines) {
-        resume_settle(t, tracee);
-        return 1;
-    }
-    resume_release(t, tracee);
-    if (tidmap_get(&t->tids, tid)) {
-        struct batch b;
-
-        batch_begin(&b, t);
-        batch_collect(&b, tid);
-        batch_end(&b);
-    }
-    return 1;
-}
-
-int trace_detach(struct trace *t, struct session *s, pid_t pid, pid_t tid)
-{
-    struct event e = {
-        .kind = EVENT_LOST, .tid = pid, .lost = {.reason = LOST_DETACHED, .process = true}};
-    struct attachment *a = session_find(s, pid);
-
-    if (tid != 0)
-        return detach_thread(t, s, pid, tid);
-    if (!a)
-        return -EUNATCH;
-    /* What nobody has taken speaks of a process that its session has given up. */
-    event_queue_drop_process(&s->queue, pid);
-    attachment_tell(t, a, &e);
-    process_detach(t, a);
-    let_go(t, pid);
-    return 1;
-}
-
-void trace_detach_session(struct trace *t, struct session *s)
-{
-    while (!TAILQ_EMPTY(&s->attachments)) {
-        struct attachment *a = TAILQ_FIRST(&s->attachments);
-        pid_t pid = a->process->pidref.pid;
-
-        event_queue_drop_process(&s->queue, pid);
-        process_detach(t, a);
-        let_go(t, pid);
-    }
 }

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 
+#include "daemon/trace/calls.h"
 #include "daemon/trace/children.h"
+#include "daemon/trace/control.h"
+#include "daemon/trace/procfs.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
 #include "daemon/trace/trace.h"
+#include "daemon/trace/trap.h"
 #include "daemon/trace/wait.h"
 
 /* From a stop to what the sessions are told of it. Resuming is resume.c's.
@@ -28,14 +35,23 @@ static void on_group_stop(struct trace *t, struct tracee *tracee, const struct s
     engine_report(t, tracee, &e);
 }
 
-static void on_signal(struct trace *t, struct tracee *tracee, const struct stop *stop)
+/* A thread that is killed goes on from any stop to its exit stop, which a wait reports anew. */
+static bool has_gone_on(const siginfo_t *info, const struct stop *stop)
+{
+    return info->si_signo != stop->signo || info->si_code == (SIGTRAP | PTRACE_EVENT_EXIT << 8);
+}
+
+/* Returns whether the thread still stands there. */
+static bool on_signal(struct trace *t, struct tracee *tracee, const struct stop *stop)
 {
     struct event e = {.kind = EVENT_SIGNAL, .signal.signo = stop->signo};
     siginfo_t info;
 
+    if (ptrace_ops_get_siginfo(tracee->tid, &info) < 0 || has_gone_on(&info, stop))
+        return false;
+    if (stop->signo == SIGTRAP && trap_on_stop(t, tracee, &info))
+        return true;
     tracee->resume_signo = (uint8_t)stop->signo;
-    if (ptrace_ops_get_siginfo(tracee->tid, &info) < 0) /* killed meanwhile */
-        return;
     e.signal.code = info.si_code;
     /* Zero and below: a process sent it; of those the timer's and the kernel's have no sender. */
     e.signal.sent = info.si_code == SI_USER || info.si_code == SI_TKILL || info.si_code == SI_QUEUE;
@@ -44,6 +60,7 @@ static void on_signal(struct trace *t, struct tracee *tracee, const struct stop 
         e.signal.sender_uid = info.si_uid;
     }
     engine_report(t, tracee, &e);
+    return true;
 }
 
 static void on_exit_stop(struct trace *t, struct tracee *tracee)
@@ -57,7 +74,20 @@ static void on_exit_stop(struct trace *t, struct tracee *tracee)
     e.end.status = end.status;
     e.end.signo = end.signo;
     e.end.core = end.core;
+    tracee->exit_is_told = true;
     engine_report(t, tracee, &e);
+}
+
+/* NULL where it cannot be read: the event goes without. */
+static struct event_data *read_path(pid_t pid)
+{
+    char path[PATH_MAX];
+    ssize_t n = proc_read_executable(pid, path);
+    struct event_data *d = n > 0 ? event_data_new((size_t)n) : NULL;
+
+    if (d)
+        memcpy(d->bytes, path, (size_t)n);
+    return d;
 }
 
 /* An exec ends all other threads, and the one that called it takes over the leader's id without a
@@ -73,8 +103,22 @@ static void on_exec(struct trace *t, struct tracee *tracee)
     if (tracee->process) {
         memory_forget(tracee->process);
         children_forget_others(t, tracee, e.old_tid);
+        e.data = read_path(tracee->process->pidref.pid);
     }
     engine_report(t, tracee, &e);
+    event_data_unref(e.data);
+}
+
+/* Whoever was killed out of a stop in the moment that it was resumed went past its exit stop. */
+static void make_up_for_exit(struct trace *t, struct tracee *tracee, const struct event *end)
+{
+    struct event e = *end;
+
+    e.kind = EVENT_EXIT;
+    for (struct engine *engine = tracee->engines; engine; engine = engine->next)
+        if (filter_judge(engine->attachment->filter, &e,
+                         tracee->tid == tracee->process->pidref.pid) != FILTER_DROP)
+            engine_tell(t, tracee, engine, &e, false);
 }
 
 static void on_end(struct trace *t, struct tracee *tracee, const struct stop *stop)
@@ -89,6 +133,8 @@ static void on_end(struct trace *t, struct tracee *tracee, const struct stop *st
     if (!p)
         children_stray_dies(t, tracee);
     engine_drop_holds(tracee);
+    if (!tracee->exit_is_told)
+        make_up_for_exit(t, tracee, &e);
     engine_report(t, tracee, &e);
     process_remove_tracee(t, tracee);
     if (p && p->n_tracees == 0)
@@ -97,7 +143,8 @@ static void on_end(struct trace *t, struct tracee *tracee, const struct stop *st
         process_drop_empty(t, p);
 }
 
-static void on_stop(struct trace *t, struct tracee *tracee, const struct stop *stop)
+/* Returns whether the thread still stands there. */
+static bool on_stop(struct trace *t, struct tracee *tracee, const struct stop *stop)
 {
     struct event e = {.kind = EVENT_VFORK_DONE};
     unsigned long message;
@@ -110,8 +157,7 @@ static void on_stop(struct trace *t, struct tracee *tracee, const struct stop *s
         on_group_stop(t, tracee, stop);
         break;
     case STOP_SIGNAL_DELIVERY:
-        on_signal(t, tracee, stop);
-        break;
+        return on_signal(t, tracee, stop);
     case STOP_CLONE:
     case STOP_FORK:
     case STOP_VFORK:
@@ -132,11 +178,17 @@ static void on_stop(struct trace *t, struct tracee *tracee, const struct stop *s
         break;
     case STOP_SYSCALL:
     case STOP_SECCOMP:
+        calls_on_stop(t, tracee);
+        break;
+    case STOP_STEP: /* is told from a signal by trap.c */
+    case STOP_BREAK:
+    case STOP_HARDWARE:
     case STOP_NONE:
     case STOP_EXITED:
     case STOP_KILLED:
         break;
     }
+    return true;
 }
 
 /* Any stop uses up an interrupt that is under way (kernel/signal.c:ptrace_stop()), so whoever waits
@@ -158,6 +210,7 @@ static void forget_stop(struct trace *t, struct tracee *tracee)
         ledger_clear_signal(t->ledger, tracee->ledger_slot);
     tracee->ledger_slot = -1;
     tracee->resume_signo = 0;
+    tracee->suppressed = false;
 }
 
 /* Stops that cannot be left to the kernel while they are looked at: when their tracer dies before
@@ -241,14 +294,17 @@ static int dispatch(struct trace *t, siginfo_t *report, bool collected)
     if (tracee->state == TRACEE_STOPPED)
         forget_stop(t, tracee);
     tracee_apply(tracee, TRACEE_STOP);
+    tracee->is_kept = false;
     tracee->in_vfork = stop.kind == STOP_VFORK;
     tracee->stop = (uint8_t)stop.kind;
-    on_stop(t, tracee, &stop);
+    if (!on_stop(t, tracee, &stop))
+        return 1; /* to be reported anew */
     settle_interrupts(t, tracee);
     if (!stays(tracee)) {
         resume_settle(t, tracee);
         return 1;
     }
+    tracee->is_kept = true;
     if (collected)
         record(t, tracee);
     return collected ? 1 : keep(t, tracee, report);
@@ -262,4 +318,6 @@ void trace_dispatch(struct trace *t, const siginfo_t *wait)
     if (dispatch(t, &report, false) == 0)
         while (dispatch(t, &report, true) == 0)
             ;
+    if (t->gather)
+        control_gather(t);
 }

@@ -55,6 +55,7 @@ int engine_add(struct tracee *t, struct attachment *a)
     if (!e)
         return -ENOMEM;
     e->attachment = a;
+    e->mode = RESUME_RUN;
     a->n_engines++;
     e->next = t->engines;
     t->engines = e;
@@ -157,19 +158,29 @@ void engine_tell(struct trace *trace, struct tracee *t, struct engine *engine, s
         event_unref(engine->held);
         engine->held = event_ref(event);
         engine->interrupting = false;
+        engine->mode = RESUME_RUN;
+        if (engine->attachment->all_stop && !engine->attachment->has_stopped)
+            trace->gather = true;
     }
     event_unref(event);
 }
 
+void engine_judge(struct trace *trace, struct tracee *t, struct engine *engine, struct event *e,
+                  bool hold)
+{
+    const struct attachment *a = engine->attachment;
+    enum filter_verdict verdict = filter_judge(a->filter, e, t->tid == a->process->pidref.pid);
+
+    if (verdict != FILTER_DROP)
+        engine_tell(trace, t, engine, e, hold || verdict == FILTER_HOLD);
+}
+
 void engine_report(struct trace *trace, struct tracee *t, struct event *e)
 {
-    const uint32_t bit = EVENT_BIT(e->kind);
-
     for (struct engine *engine = t->engines; engine; engine = engine->next) {
-        const struct attachment *a = engine->attachment;
-        bool hold = e->kind == EVENT_STOP ? engine->interrupting : (a->stops & bit) != 0;
-
-        if (e->kind == EVENT_STOP ? hold : ((a->report | a->stops) & bit) != 0)
-            engine_tell(trace, t, engine, e, hold && !(bit & EVENT_ENDS));
+        if (e->kind != EVENT_STOP)
+            engine_judge(trace, t, engine, e, false);
+        else if (engine->interrupting)
+            engine_tell(trace, t, engine, e, true);
     }
 }

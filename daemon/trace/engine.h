@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "daemon/trace/event.h"
+#include "daemon/trace/filter.h"
 #include "daemon/trace/queue.h"
 #include "daemon/trace/tracee.h"
 
@@ -27,8 +28,9 @@ struct attachment {
     struct session *session;
     struct process *process;
     uint64_t serial; /* of the last event */
-    uint32_t report; /* EVENT_BIT()s of the kinds that are reported */
-    uint32_t stops;  /* and of those that hold the thread */
+    struct filter *filter;
+    bool all_stop;    /* a stop of one thread stops all */
+    bool has_stopped; /* all-stop: all were told to since the last Continue */
     bool follow_threads;
     bool follow_children;
     size_t n_engines; /* none left: the session traces nothing of the process any more */
@@ -42,6 +44,8 @@ struct engine {
     struct event *held; /* the event by which the session holds the thread, or NULL */
     bool fresh;         /* made by an attach that may still fail */
     bool interrupting;  /* the session waits for its interrupt to take effect */
+    uint8_t mode;       /* enum resume_mode: how it lets the thread run, until it holds it again */
+    uint64_t range_start, range_end; /* RESUME_STEP goes on while the program counter is inside */
 };
 
 struct session *session_new(struct trace *t, size_t queue_limit, bool keeping, void *userdata);
@@ -67,6 +71,10 @@ void engine_drop_holds(struct tracee *t);
 
 /* Nobody waits for an interrupt to take effect any more: it will not. */
 void engine_drop_interrupts(struct tracee *t);
+
+/* Tells one engine as its filter says; `hold` makes what it reports hold the thread. */
+void engine_judge(struct trace *trace, struct tracee *t, struct engine *engine, struct event *e,
+                  bool hold);
 
 /* Tells every engine that wants to know. `e` is a template: kind, tid and details. */
 void engine_report(struct trace *trace, struct tracee *t, struct event *e);

@@ -4,6 +4,24 @@
 
 #include "daemon/trace/event.h"
 
+struct event_data *event_data_new(size_t size)
+{
+    struct event_data *d = malloc(sizeof(*d) + size);
+
+    if (!d)
+        return NULL;
+    d->references = 1;
+    d->size = size;
+    return d;
+}
+
+struct event_data *event_data_unref(struct event_data *d)
+{
+    if (d && --d->references == 0)
+        free(d);
+    return NULL;
+}
+
 struct event *event_new(const struct event *from)
 {
     struct event *e = malloc(sizeof(*e));
@@ -12,6 +30,8 @@ struct event *event_new(const struct event *from)
         return NULL;
     *e = *from;
     e->references = 1;
+    if (e->data)
+        e->data->references++;
     return e;
 }
 
@@ -23,8 +43,10 @@ struct event *event_ref(struct event *e)
 
 struct event *event_unref(struct event *e)
 {
-    if (e && --e->references == 0)
+    if (e && --e->references == 0) {
+        event_data_unref(e->data);
         free(e);
+    }
     return NULL;
 }
 

@@ -101,6 +101,19 @@ int ledger_record_signal(struct ledger *l, pid_t pid, pid_t tid, const siginfo_t
     return slot;
 }
 
+void ledger_update_signal(struct ledger *l, int slot, const siginfo_t *info)
+{
+    struct ledger_signal *s = &l->slots[slot].signal;
+    pid_t tid = s->tid;
+
+    s->tid = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    s->signo = info->si_signo;
+    s->info = *info;
+    atomic_signal_fence(memory_order_seq_cst);
+    s->tid = tid;
+}
+
 void ledger_clear_signal(struct ledger *l, int slot)
 {
     l->slots[slot].signal.tid = 0;

@@ -51,6 +51,8 @@ siginfo_t *ledger_wait_area(struct ledger *l);
  * the ledger holds (LEDGER_SLOTS); the stop is then held without a record. */
 #define LEDGER_SLOTS 32768
 int ledger_record_signal(struct ledger *l, pid_t pid, pid_t tid, const siginfo_t *info);
+/* It was changed while its thread stood. */
+void ledger_update_signal(struct ledger *l, int slot, const siginfo_t *info);
 void ledger_clear_signal(struct ledger *l, int slot);
 
 /* Reader: slots that were ever used, and one of them. */

@@ -7,7 +7,7 @@
 
 struct process *process_new(struct trace *t, struct pidref *pidref)
 {
-    struct process *p = calloc(1, sizeof(*p));
+    struct process *p = t->n_processes < t->processes_max ? calloc(1, sizeof(*p)) : NULL;
 
     if (!p)
         return NULL;
@@ -17,6 +17,7 @@ struct process *process_new(struct trace *t, struct pidref *pidref)
     TAILQ_INIT(&p->tracees);
     TAILQ_INIT(&p->attachments);
     TAILQ_INSERT_TAIL(&t->processes, p, processes);
+    t->n_processes++;
     return p;
 }
 
@@ -35,12 +36,14 @@ void process_collect(struct trace *t, struct process *p)
     if (p->n_tracees > 0 || !TAILQ_EMPTY(&p->attachments))
         return;
     TAILQ_REMOVE(&t->processes, p, processes);
+    t->n_processes--;
     memory_forget(p);
     pidref_done(&p->pidref);
     free(p);
 }
 
-int process_attach(struct process *p, struct session *s, struct attachment **ret)
+int process_attach(struct process *p, struct session *s, struct filter *filter,
+                   struct attachment **ret)
 {
     struct attachment *a = calloc(1, sizeof(*a));
 
@@ -48,10 +51,19 @@ int process_attach(struct process *p, struct session *s, struct attachment **ret
         return -ENOMEM;
     a->session = s;
     a->process = p;
+    a->filter = filter_ref(filter);
     TAILQ_INSERT_TAIL(&p->attachments, a, by_process);
     TAILQ_INSERT_TAIL(&s->attachments, a, by_session);
     *ret = a;
     return 0;
+}
+
+void process_drop_attachment(struct attachment *a)
+{
+    TAILQ_REMOVE(&a->process->attachments, a, by_process);
+    TAILQ_REMOVE(&a->session->attachments, a, by_session);
+    filter_unref(a->filter);
+    free(a);
 }
 
 void process_detach(struct trace *t, struct attachment *a)
@@ -62,9 +74,7 @@ void process_detach(struct trace *t, struct attachment *a)
 
     TAILQ_FOREACH(tracee, &p->tracees, siblings)
         engine_remove(tracee, a);
-    TAILQ_REMOVE(&p->attachments, a, by_process);
-    TAILQ_REMOVE(&s->attachments, a, by_session);
-    free(a);
+    process_drop_attachment(a);
     t->hooks.process_removed(s, p->pidref.pid, t->userdata);
 }
 
@@ -88,6 +98,7 @@ struct tracee *process_add_tracee(struct trace *t, struct process *p, pid_t tid,
         return NULL;
     tracee->tid = tid;
     tracee->state = (uint8_t)state;
+    tracee->resumed = RESUME_RUN;
     tracee->ledger_slot = -1;
     if (tidmap_insert(&t->tids, tracee) < 0) {
         free(tracee);

@@ -25,17 +25,21 @@ struct process {
     TAILQ_ENTRY(process) processes;
 };
 
-/* Takes the pidref over on success. NULL when memory ran out. */
+/* Takes the pidref over on success. NULL when memory ran out, or descriptors would. */
 struct process *process_new(struct trace *t, struct pidref *pidref);
 struct process *process_find(const struct trace *t, pid_t pid);
 
 /* Without threads and attachments it goes. */
 void process_collect(struct trace *t, struct process *p);
 
-/* -ENOMEM */
-int process_attach(struct process *p, struct session *s, struct attachment **ret);
+/* Takes a reference to the filter. -ENOMEM */
+int process_attach(struct process *p, struct session *s, struct filter *filter,
+                   struct attachment **ret);
 /* Takes the session's engines away, without touching the threads. */
 void process_detach(struct trace *t, struct attachment *a);
+
+/* Forgets an attachment that has no engine, and tells nobody. */
+void process_drop_attachment(struct attachment *a);
 
 /* Ends the attachments that have no thread left. */
 void process_drop_empty(struct trace *t, struct process *p);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,16 @@ int proc_read_comm(pid_t tid, char ret[static PROC_COMM_MAX])
     text[n] = '\0';
     memcpy(ret, text, (size_t)n + 1);
     return 0;
+}
+
+ssize_t proc_read_executable(pid_t pid, char *ret)
+{
+    char link[32];
+    ssize_t n;
+
+    snprintf(link, sizeof(link), "/proc/%d/exe", pid);
+    n = readlink(link, ret, PATH_MAX);
+    return n < 0 ? -errno : n;
 }
 
 bool proc_is_thread_of(pid_t pid, pid_t tid)

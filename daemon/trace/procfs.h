@@ -37,6 +37,9 @@ int proc_read_stat(pid_t pid, pid_t tid, struct proc_stat *ret);
 #define PROC_COMM_MAX 16u
 int proc_read_comm(pid_t tid, char ret[static PROC_COMM_MAX]);
 
+/* The executable's path, PATH_MAX bytes at the most, not terminated. Returns its length. */
+ssize_t proc_read_executable(pid_t pid, char *ret);
+
 /* Whether tid is a thread of pid now. */
 bool proc_is_thread_of(pid_t pid, pid_t tid);
 

@@ -26,6 +26,25 @@ int ptrace_ops_cont(pid_t tid, int signo)
     return ops(PTRACE_CONT, tid, 0, (uintptr_t)signo);
 }
 
+int ptrace_ops_syscall(pid_t tid, int signo)
+{
+    return ops(PTRACE_SYSCALL, tid, 0, (uintptr_t)signo);
+}
+
+int ptrace_ops_step(pid_t tid, int signo)
+{
+    return ops(PTRACE_SINGLESTEP, tid, 0, (uintptr_t)signo);
+}
+
+int ptrace_ops_block_step(pid_t tid, int signo)
+{
+#ifdef PT_STEPBLOCK
+    return ops(PTRACE_SINGLEBLOCK, tid, 0, (uintptr_t)signo);
+#else
+    return -EIO;
+#endif
+}
+
 int ptrace_ops_listen(pid_t tid)
 {
     return ops(PTRACE_LISTEN, tid, 0, 0);
@@ -34,6 +53,11 @@ int ptrace_ops_listen(pid_t tid)
 int ptrace_ops_detach(pid_t tid, int signo)
 {
     return ops(PTRACE_DETACH, tid, 0, (uintptr_t)signo);
+}
+
+int ptrace_ops_set_options(pid_t tid, unsigned long options)
+{
+    return ops(PTRACE_SETOPTIONS, tid, 0, options);
 }
 
 int ptrace_ops_get_event_message(pid_t tid, unsigned long *ret)
@@ -59,6 +83,16 @@ int ptrace_ops_get_siginfo(pid_t tid, siginfo_t *ret)
 int ptrace_ops_set_siginfo(pid_t tid, const siginfo_t *info)
 {
     return ops(PTRACE_SETSIGINFO, tid, 0, (uintptr_t)info);
+}
+
+int ptrace_ops_get_syscall_info(pid_t tid, struct __ptrace_syscall_info *ret)
+{
+    struct __ptrace_syscall_info info;
+    int r = ops(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), (uintptr_t)&info);
+
+    if (r >= 0)
+        *ret = info;
+    return r;
 }
 
 int ptrace_ops_get_regset(pid_t tid, uint32_t note, void *buffer, size_t *size)

@@ -13,11 +13,19 @@
 int ptrace_ops_seize(pid_t tid, unsigned long options);
 int ptrace_ops_interrupt(pid_t tid);
 int ptrace_ops_cont(pid_t tid, int signo);
+int ptrace_ops_syscall(pid_t tid, int signo);
+int ptrace_ops_step(pid_t tid, int signo);
+int ptrace_ops_block_step(pid_t tid, int signo); /* -EIO: not on this machine */
 int ptrace_ops_listen(pid_t tid);
 int ptrace_ops_detach(pid_t tid, int signo);
+/* Of a thread that stands. */
+int ptrace_ops_set_options(pid_t tid, unsigned long options);
 int ptrace_ops_get_event_message(pid_t tid, unsigned long *ret);
 int ptrace_ops_get_siginfo(pid_t tid, siginfo_t *ret);
 int ptrace_ops_set_siginfo(pid_t tid, const siginfo_t *info);
+/* What call the thread stands in, and at which end of it. */
+struct __ptrace_syscall_info;
+int ptrace_ops_get_syscall_info(pid_t tid, struct __ptrace_syscall_info *ret);
 
 /* A register set, by its NT_* note. *size is the buffer's on the way in, and on the way out what
  * the kernel has filled, at the most that. -EINVAL: no such set, or no such buffer size (it has to

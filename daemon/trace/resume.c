@@ -1,8 +1,75 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
+#include "daemon/trace/wait.h"
+
+#define OPTIONS                                                                                    \
+    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |      \
+     PTRACE_O_TRACEVFORKDONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT)
+
+/* Without the option, what SECCOMP_RET_TRACE names fails with ENOSYS; with it, it is executed after
+ * the stop. So it is set for those alone who ask. */
+static bool asks_for_seccomp(const struct filter *f)
+{
+    return ((f->report | f->stops) & EVENT_BIT(EVENT_SECCOMP)) != 0;
+}
+
+unsigned long resume_options(const struct filter *f)
+{
+    return OPTIONS | (asks_for_seccomp(f) ? (unsigned long)PTRACE_O_TRACESECCOMP : 0);
+}
+
+static bool anyone_asks_for_seccomp(const struct tracee *tracee)
+{
+    for (const struct engine *e = tracee->engines; e; e = e->next)
+        if (asks_for_seccomp(e->attachment->filter))
+            return true;
+    return false;
+}
+
+static void update_options(struct tracee *tracee)
+{
+    bool asks = anyone_asks_for_seccomp(tracee);
+
+    if (asks == tracee->asks_for_seccomp)
+        return;
+    if (ptrace_ops_set_options(tracee->tid, OPTIONS | (asks ? PTRACE_O_TRACESECCOMP : 0)) >= 0)
+        tracee->asks_for_seccomp = asks;
+}
+
+static enum resume_mode mode_of(const struct engine *e)
+{
+    const struct filter *f = e->attachment->filter;
+
+    if (e->mode > RESUME_SYSCALL && ((f->report | f->stops) & EVENT_CALLS))
+        return RESUME_SYSCALL;
+    return e->mode;
+}
+
+enum resume_mode resume_wanted_mode(const struct tracee *tracee)
+{
+    enum resume_mode mode = RESUME_RUN;
+
+    for (const struct engine *e = tracee->engines; e; e = e->next)
+        if (mode_of(e) < mode)
+            mode = mode_of(e);
+    return mode;
+}
+
+void resume_kick(struct tracee *tracee)
+{
+    if (tracee->state != TRACEE_RUNNING)
+        return; /* it has a stop before it, or stands in one */
+    if (resume_wanted_mode(tracee) >= tracee->resumed &&
+        anyone_asks_for_seccomp(tracee) == tracee->asks_for_seccomp)
+        return;
+    if (ptrace_ops_interrupt(tracee->tid) >= 0)
+        tracee_apply(tracee, TRACEE_INTERRUPT);
+}
 
 /* The signal, if any, has been handed back to the kernel. */
 static void signal_is_passed_on(struct trace *t, struct tracee *tracee)
@@ -11,17 +78,51 @@ static void signal_is_passed_on(struct trace *t, struct tracee *tracee)
         ledger_clear_signal(t->ledger, tracee->ledger_slot);
     tracee->ledger_slot = -1;
     tracee->resume_signo = 0;
+    tracee->suppressed = false;
+}
+
+/* What the thread stands at, as its sessions judged it. */
+static int signal_to_deliver(const struct tracee *tracee)
+{
+    return tracee->suppressed ? 0 : tracee->resume_signo;
+}
+
+static int resume_in_mode(struct tracee *tracee, enum resume_mode mode)
+{
+    switch (mode) {
+    case RESUME_BLOCK_STEP:
+        if (ptrace_ops_block_step(tracee->tid, signal_to_deliver(tracee)) != -EIO)
+            return 0;
+        /* fall through */
+    case RESUME_STEP:
+        return ptrace_ops_step(tracee->tid, signal_to_deliver(tracee));
+    case RESUME_SYSCALL:
+        return ptrace_ops_syscall(tracee->tid, signal_to_deliver(tracee));
+    case RESUME_RUN:
+    case RESUME_MODE_MAX:
+        break;
+    }
+    return ptrace_ops_cont(tracee->tid, signal_to_deliver(tracee));
 }
 
 /* -ESRCH from the requests below means killed while it stood: then it is on its way to its end,
  * which a wait will report, and counts as running. */
 static void resume(struct trace *t, struct tracee *tracee)
 {
+    siginfo_t report;
+
+    /* Killed while it was held, it stands in its exit stop by now. */
+    if (tracee->is_kept && wait_thread(tracee->tid, WNOHANG | WNOWAIT, &report) > 0) {
+        trace_dispatch(t, &report);
+        return;
+    }
     if (tracee->stop == STOP_GROUP && ptrace_ops_listen(tracee->tid) >= 0) {
         tracee_apply(tracee, TRACEE_LISTEN);
         return;
     }
-    (void)ptrace_ops_cont(tracee->tid, tracee->resume_signo);
+    update_options(tracee);
+    tracee->resumed = (uint8_t)resume_wanted_mode(tracee);
+    (void)resume_in_mode(tracee, tracee->resumed);
     signal_is_passed_on(t, tracee);
     tracee_apply(tracee, TRACEE_CONT);
 }
@@ -30,7 +131,7 @@ static void detach_standing(struct trace *t, struct tracee *tracee)
 {
     struct process *p = tracee->process;
 
-    if (ptrace_ops_detach(tracee->tid, tracee->resume_signo) < 0) {
+    if (ptrace_ops_detach(tracee->tid, signal_to_deliver(tracee)) < 0) {
         signal_is_passed_on(t, tracee);
         tracee_apply(tracee, TRACEE_CONT);
         return;

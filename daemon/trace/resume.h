@@ -11,3 +11,13 @@ void resume_settle(struct trace *t, struct tracee *tracee);
 /* Takes the first step to let go of a thread without engines: at once where it stands, else by an
  * interrupt whose stop resume_settle() will see. May free, as above. */
 void resume_release(struct trace *t, struct tracee *tracee);
+
+/* What its sessions want of a running thread has changed. Where that has to stop at more than it
+ * does now, it is interrupted, unseen by anybody, to be resumed in the new way. */
+void resume_kick(struct tracee *tracee);
+
+/* How a thread runs when nobody holds it. */
+enum resume_mode resume_wanted_mode(const struct tracee *tracee);
+
+/* PTRACE_O_* that a thread is seized with, for a session with this filter. */
+unsigned long resume_options(const struct filter *f);

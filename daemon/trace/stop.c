@@ -75,6 +75,27 @@ void stop_decode(const siginfo_t *wait, struct stop *ret)
     *ret = s;
 }
 
+enum stop_kind stop_classify_trap(const siginfo_t *info, bool stepped)
+{
+    switch (info->si_code) {
+    case TRAP_TRACE:
+    case TRAP_BRANCH:
+        return stepped ? STOP_STEP : STOP_SIGNAL_DELIVERY;
+    case TRAP_HWBKPT:
+        return STOP_HARDWARE;
+    case TRAP_BRKPT:
+#if defined(__x86_64__) || defined(__i386__)
+        return stepped ? STOP_STEP : STOP_SIGNAL_DELIVERY;
+#else
+        return STOP_BREAK;
+#endif
+    case SI_KERNEL:
+        return STOP_BREAK;
+    default:
+        return STOP_SIGNAL_DELIVERY;
+    }
+}
+
 void stop_decode_exit_code(unsigned long code, struct stop *ret)
 {
     int status = (int)code;

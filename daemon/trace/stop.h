@@ -19,7 +19,12 @@ enum stop_kind {
     STOP_VFORK_DONE,
     STOP_EXEC,
     STOP_EXIT, /* about to end, still inspectable. CONT */
-    STOP_SECCOMP,
+    STOP_SECCOMP, /* its filter's verdict waits for us. CONT executes the call */
+    /* A signal-delivery-stop for SIGTRAP that is none of the program's, see stop_classify_trap():
+       CONT without the signal */
+    STOP_STEP,
+    STOP_BREAK,    /* a breakpoint instruction, ours or the program's own */
+    STOP_HARDWARE, /* a debug register */
     STOP_EXITED, /* gone, nothing is owed */
     STOP_KILLED, /* gone by a signal */
 };
@@ -33,6 +38,15 @@ struct stop {
 
 /* From what waitid(2) wrote. Pure. */
 void stop_decode(const siginfo_t *wait, struct stop *ret);
+
+/* What a signal-delivery-stop for SIGTRAP is, by its siginfo: STOP_STEP, STOP_BREAK, STOP_HARDWARE,
+ * or STOP_SIGNAL_DELIVERY where a process sent it or the program traps itself. `stepped`: we resumed
+ * the thread by a step. Pure.
+ *
+ * x86 tells a step by TRAP_TRACE, one over a system call by TRAP_BRKPT (user_single_step_report()),
+ * and int3 by SI_KERNEL; aarch64 tells its brk by TRAP_BRKPT. Where a step and a debug register
+ * come together, it is told as a step (arch/x86/kernel/traps.c:get_si_code()). */
+enum stop_kind stop_classify_trap(const siginfo_t *info, bool stepped);
 
 /* From the exit code that PTRACE_EVENT_EXIT's message holds (a wait(2) status): EXITED or KILLED.
  */

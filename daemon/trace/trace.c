@@ -1,9 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "daemon/trace/trace.h"
+
+/* A process takes a pidfd and, where its memory is read, one more. */
+static size_t get_processes_max(void)
+{
+    const rlim_t reserve = 64;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < 2 * reserve)
+        return reserve / 2;
+    if (limit.rlim_cur > 2 * TRACE_THREADS_MAX + reserve)
+        return TRACE_THREADS_MAX;
+    return (size_t)(limit.rlim_cur - reserve) / 2;
+}
 
 int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *ledger,
               struct trace **ret)
@@ -16,6 +30,7 @@ int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *le
     t->userdata = userdata;
     t->ledger = ledger;
     t->can_raise = true;
+    t->processes_max = get_processes_max();
     arch_xsave_probe(&t->xsave);
     TAILQ_INIT(&t->processes);
     TAILQ_INIT(&t->strays);

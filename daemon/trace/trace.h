@@ -42,10 +42,13 @@ struct trace {
     /* Threads that reported their first stop before their creator's event told whose they are. They
      * stand until then. */
     struct tracee_list strays;
+    size_t n_processes;
+    size_t processes_max;                 /* each takes descriptors */
     pid_t dead_strays[TRACE_DEAD_STRAYS]; /* that ended before they were told of; a ring */
     unsigned n_dead_strays;
     TAILQ_HEAD(session_list, session) sessions;
     bool can_raise; /* the scheduling class; false once the kernel has said no */
+    bool gather;    /* a thread of an all-stop attachment has stopped: the others are to follow */
 };
 
 /* Threads that one tracer holds at the most; what would attach by itself beyond is let go with
@@ -71,35 +74,48 @@ void trace_dispatch(struct trace *t, const siginfo_t *wait);
 /* ---- attach.c ------------------------------------------------------------------------------ */
 
 struct attach_options {
-    uint32_t report; /* EVENT_BIT()s */
-    uint32_t stops;
+    struct filter *filter; /* borrowed */
+    bool filter_is_given;  /* it replaces one that the session has for the process already */
     bool follow_threads;
     bool follow_children;
-    bool stop; /* stop it at once */
+    bool all_stop; /* a stop of one thread stops all */
+    bool stop;     /* stop it at once */
 };
-
-#define ATTACH_OPTIONS_DEFAULT                                                                     \
-    ((struct attach_options){.report = EVENT_ALL, .follow_threads = true})
 
 /* Attaches a session to a process (tid 0), or to one of its threads. Returns 1, or 0 where the
  * session had the thread already. -ESRCH: gone; -EPERM: the kernel says no (*ret_tid: to which
  * thread); -EDQUOT: TRACE_THREADS_MAX; -ETIMEDOUT: the process was in execve(2) all the while, see
- * seize.h; -EBUSY: it starts threads faster than they can be attached. On failure nothing stays attached that was not before. */
+ * seize.h; -EBUSY: it starts threads faster than they can be attached. On failure nothing stays
+ * attached that was not before. */
 int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
                  const struct attach_options *o, pid_t *ret_tid);
 
-/* ---- control.c ----------------------------------------------------------------------------- */
+/* ---- control.c, detach.c -----------------------------------------------------------------------
+ */
 
 /* tid 0 means every thread. -EUNATCH: the session does not trace it. */
 
 /* For one thread: 1, or 0 where the session holds it already; -ESRCH: it is past its exit. */
 int trace_interrupt(struct trace *t, struct session *s, pid_t pid, pid_t tid);
 
-/* 1 where a stop was given up, 0 where there was none. */
-int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid);
+struct continue_options {
+    enum resume_mode mode;           /* until the session holds the thread again */
+    uint64_t range_start, range_end; /* RESUME_STEP: goes on while the program counter is inside */
+    int signo;                       /* replaces the signal that it stands at; 0: none */
+    bool suppress;                   /* drops the signal that it stands at */
+};
 
-/* Which kinds a session is told of a process, and which of them hold a thread. */
-int trace_set_filter(struct session *s, pid_t pid, uint32_t report, uint32_t stops);
+#define CONTINUE_OPTIONS_DEFAULT ((struct continue_options){.mode = RESUME_RUN})
+
+/* 1 where a stop was given up, 0 where there was none. A replacement is for one thread (tid is not
+ * 0) that stands at a signal, or in a stop that the kernel treats as one: a step's, a breakpoint's;
+ * else -ENOMSG, and nothing is resumed. */
+int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid,
+                   const struct continue_options *o);
+
+/* What a session is told of a process, and what holds a thread. Takes a reference to the filter. It
+ * holds from now on: threads that run are stopped for a moment where that is needed. */
+int trace_set_filter(struct trace *t, struct session *s, pid_t pid, struct filter *filter);
 
 /* Lets go. What does not stand within the batch's patience follows when it does. */
 int trace_detach(struct trace *t, struct session *s, pid_t pid, pid_t tid);

@@ -44,7 +44,7 @@ void tracee_apply(struct tracee *t, enum tracee_input input)
         t->stop = STOP_NONE;
 }
 
-const char *tracee_state_to_string(enum tracee_state state)
+const char *tracee_state_to_string(const struct tracee *t)
 {
     static const char *const names[TRACEE_STATE_MAX] = {
         [TRACEE_NEW] = "running",          [TRACEE_RUNNING] = "running",
@@ -53,5 +53,7 @@ const char *tracee_state_to_string(enum tracee_state state)
         [TRACEE_GONE] = "exited",
     };
 
-    return state < TRACEE_STATE_MAX ? names[state] : "unknown";
+    if (t->state == TRACEE_RUNNING && t->resumed <= RESUME_BLOCK_STEP)
+        return "stepping";
+    return names[t->state];
 }

@@ -32,16 +32,33 @@ enum tracee_input {
     TRACEE_INPUT_MAX,
 };
 
+/* How a thread is resumed, by precedence: of what its sessions want the first wins. */
+enum resume_mode {
+    RESUME_STEP,
+    RESUME_BLOCK_STEP,
+    RESUME_SYSCALL, /* stops at the entry and exit of the next system call */
+    RESUME_RUN,
+    RESUME_MODE_MAX,
+};
+
 /* One traced thread. */
 struct tracee {
     pid_t tid;
-    uint8_t state;           /* enum tracee_state */
-    uint8_t stop;            /* enum stop_kind: the stop it stands in while STOPPED */
-    bool in_vfork;           /* waits for its child, and stops for nobody until then */
-    bool unwanted;           /* nobody's child: let go at its first stop */
-    uint8_t group_signo;     /* job-control stopped by this signal; 0: not */
-    uint8_t resume_signo;    /* delivered when it is resumed */
-    int ledger_slot;         /* of its collected signal; -1: none */
+    uint8_t state;         /* enum tracee_state */
+    uint8_t stop;          /* enum stop_kind: the stop it stands in while STOPPED */
+    bool in_vfork;         /* waits for its child, and stops for nobody until then */
+    bool unwanted;         /* nobody's child: let go at its first stop */
+    uint8_t resumed;       /* enum resume_mode: how it was resumed last */
+    bool is_kept;          /* its stop was collected, since somebody holds it */
+    bool exit_is_told;     /* its exit stop has been seen */
+    bool suppressed;       /* somebody dropped the signal that it stands at */
+    bool asks_for_seccomp; /* PTRACE_O_TRACESECCOMP is set */
+    bool call_is_known;    /* `call` is that of the call it is in */
+    uint8_t group_signo;   /* job-control stopped by this signal; 0: not */
+    uint8_t resume_signo;  /* delivered when it is resumed */
+    int ledger_slot;       /* of its collected signal; -1: none */
+    uint64_t call;         /* number of the system call that it entered */
+    uint64_t arguments[6];
     struct process *process; /* NULL: a stray, see strays in trace.h */
     struct engine *engines;
     TAILQ_ENTRY(tracee) siblings; /* process->tracees or trace->strays */
@@ -53,4 +70,5 @@ int tracee_next_state(enum tracee_state state, enum stop_kind stop, enum tracee_
 /* Applies an input; asserts that it can be. */
 void tracee_apply(struct tracee *t, enum tracee_input input);
 
-const char *tracee_state_to_string(enum tracee_state state);
+/* As clients see it: running, stepping, stopping, stopped, group-stop, exiting, exited. */
+const char *tracee_state_to_string(const struct tracee *t);

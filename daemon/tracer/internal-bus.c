@@ -77,13 +77,32 @@ static int method_close_session(sd_bus_message *m, void *userdata, sd_bus_error 
     return sd_bus_reply_method_return(m, NULL);
 }
 
+static int attach(struct trace *t, struct session *s, const struct pidref *pidref, pid_t tid,
+                  const struct attach_request *request)
+{
+    struct attach_options o = {
+        .filter_is_given = request->filter_is_given,
+        .follow_threads = request->follow_threads,
+        .follow_children = request->follow_children,
+        .all_stop = request->all_stop,
+        .stop = request->stop,
+    };
+    int r;
+
+    o.filter = filter_new(&request->filter);
+    if (!o.filter)
+        return -ENOMEM;
+    r = trace_attach(t, s, pidref, tid, &o, NULL);
+    filter_unref(o.filter);
+    return r;
+}
+
 static int method_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct attach_options options = ATTACH_OPTIONS_DEFAULT;
+    struct attach_request request = ATTACH_REQUEST_DEFAULT;
     struct pidref pidref = PIDREF_NULL;
     struct tracer *t = userdata;
     struct tracer_session *s;
-    pid_t failed = 0;
     uint32_t tid;
     int pidfd, r;
 
@@ -93,8 +112,8 @@ static int method_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
     r = sd_bus_message_read(m, "hu", &pidfd, &tid);
     if (r < 0)
         return r;
-    options.follow_threads = tid == 0;
-    r = options_read_attach(m, &options, error);
+    request.follow_threads = tid == 0;
+    r = options_read_attach(m, &request, error);
     if (r < 0)
         return r;
     r = pidref_from_fd(pidfd, &pidref);
@@ -106,7 +125,7 @@ static int method_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (t->releasing)
         r = -ESHUTDOWN;
     else
-        r = trace_attach(t->trace, s->core, &pidref, (pid_t)tid, &options, &failed);
+        r = attach(t->trace, s->core, &pidref, (pid_t)tid, &request);
     if (r < 0)
         r = explain_attach(error, r, pidref.pid, (pid_t)tid);
     pidref_done(&pidref);
@@ -152,8 +171,19 @@ static int list_pids(const struct tracer_session *s, pid_t **ret, size_t *ret_n)
     return 0;
 }
 
+static int interrupt_process(struct trace *t, struct session *s, pid_t pid, const void *unused)
+{
+    return trace_interrupt(t, s, pid, 0);
+}
+
+static int continue_process(struct trace *t, struct session *s, pid_t pid, const void *options)
+{
+    return trace_continue(t, s, pid, 0, options);
+}
+
 static int for_each_process(struct tracer_session *s,
-                            int (*act)(struct trace *, struct session *, pid_t, pid_t))
+                            int (*act)(struct trace *, struct session *, pid_t, const void *),
+                            const void *userdata)
 {
     _cleanup_free_string_ pid_t *pids = NULL;
     size_t n;
@@ -162,7 +192,7 @@ static int for_each_process(struct tracer_session *s,
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++)
-        (void)act(s->tracer->trace, s->core, pids[i], 0); /* -EUNATCH: it ended meanwhile */
+        (void)act(s->tracer->trace, s->core, pids[i], userdata); /* -EUNATCH: it ended meanwhile */
     return 0;
 }
 
@@ -172,19 +202,20 @@ static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *err
     int r = read_session(m, userdata, &s, error);
 
     if (r >= 0)
-        r = for_each_process(s, trace_interrupt);
+        r = for_each_process(s, interrupt_process, NULL);
     return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 
 static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
+    struct continue_options options = CONTINUE_OPTIONS_DEFAULT;
     struct tracer_session *s;
     int r = read_session(m, userdata, &s, error);
 
     if (r >= 0)
-        r = options_read_continue(m, error);
+        r = options_read_continue(m, false, &options, error);
     if (r >= 0)
-        r = for_each_process(s, trace_continue);
+        r = for_each_process(s, continue_process, &options);
     return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 

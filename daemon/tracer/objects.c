@@ -65,6 +65,17 @@ int objects_find_thread(struct tracer *t, const char *path, struct process_objec
     return find_thread(t, &parsed, ret, ret_tracee, error);
 }
 
+int objects_check_held(const struct process_object *o, const struct tracee *tracee,
+                       sd_bus_error *error)
+{
+    if (tracee->state == TRACEE_STOPPED && engine_find(tracee, o->attachment)->held)
+        return 0;
+    return sd_bus_error_setf(error, PTRACED_ERROR_NOT_STOPPED,
+                             "Thread %d of process %d is not stopped for session %s; Interrupt it "
+                             "first, and wait for its event",
+                             tracee->tid, o->attachment->process->pidref.pid, o->session->id);
+}
+
 /* sd-bus asks whether a path has an interface; which object it is, the handler looks up from the
  * message itself, since a handler may outlive what stood there. */
 static int process_exists(sd_bus *bus, const char *path, const char *interface, void *userdata,

@@ -27,5 +27,8 @@ struct process_object {
  * and the function returns its errno. */
 int objects_find_process(struct tracer *t, const char *path, struct process_object *ret,
                          sd_bus_error *error);
+/* NotStopped, unless the session holds the thread in a stop. */
+int objects_check_held(const struct process_object *o, const struct tracee *tracee,
+                       sd_bus_error *error);
 int objects_find_thread(struct tracer *t, const char *path, struct process_object *ret,
                         struct tracee **ret_tracee, sd_bus_error *error);

@@ -7,8 +7,25 @@
 
 /* Read an a{sv} of options from a message. An unknown key, a wrong type and an unknown value are
  * errors that name them (InvalidOption). *ret keeps what no key changes. */
-int options_read_attach(sd_bus_message *m, struct attach_options *ret, sd_bus_error *error);
-int options_read_filter(sd_bus_message *m, struct attach_options *ret, sd_bus_error *error);
 
-/* Options of Continue: none yet, so any key is an error. */
-int options_read_continue(sd_bus_message *m, sd_bus_error *error);
+/* What AttachProcess asks for. */
+struct attach_request {
+    struct filter filter;
+    bool filter_is_given; /* a key of the filter's was there */
+    bool follow_threads;
+    bool follow_children;
+    bool all_stop;
+    bool stop;
+};
+
+#define ATTACH_REQUEST_DEFAULT                                                                     \
+    ((struct attach_request){.filter = FILTER_DEFAULT, .follow_threads = true})
+
+int options_read_attach(sd_bus_message *m, struct attach_request *ret, sd_bus_error *error);
+int options_read_filter(sd_bus_message *m, struct filter *ret, sd_bus_error *error);
+
+/* `one_thread`: what is for one thread alone (signal, range) may be there too. */
+int options_read_continue(sd_bus_message *m, bool one_thread, struct continue_options *ret,
+                          sd_bus_error *error);
+/* Of Step: as those of Continue, but for mode. */
+int options_read_step(sd_bus_message *m, struct continue_options *ret, sd_bus_error *error);

@@ -48,13 +48,14 @@ static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *err
 
 static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
+    struct continue_options options = CONTINUE_OPTIONS_DEFAULT;
     struct process_object o = {0};
     int r = find(m, userdata, &o, error);
 
     if (r >= 0)
-        r = options_read_continue(m, error);
+        r = options_read_continue(m, false, &options, error);
     if (r >= 0)
-        r = trace_continue(o.tracer->trace, o.session->core, pid_of(&o), 0);
+        r = trace_continue(o.tracer->trace, o.session->core, pid_of(&o), 0, &options);
     return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 
@@ -102,7 +103,7 @@ static int append_thread(sd_bus_message *reply, const struct process_object *o,
 
     return sd_bus_message_append(reply, "(uos)", (uint32_t)tracee->tid,
                                  ptraced_path_thread(path, o->session->id, pid_of(o), tracee->tid),
-                                 tracee_state_to_string(tracee->state));
+                                 tracee_state_to_string(tracee));
 }
 
 static int method_list_threads(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -131,18 +132,21 @@ static int method_list_threads(sd_bus_message *m, void *userdata, sd_bus_error *
 
 static int method_set_event_filter(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct attach_options options = {0};
     struct process_object o = {0};
+    struct filter wanted, *filter;
     int r = find(m, userdata, &o, error);
 
     if (r < 0)
         return r;
-    options.report = o.attachment->report;
-    options.stops = o.attachment->stops;
-    r = options_read_filter(m, &options, error);
+    wanted = *o.attachment->filter;
+    r = options_read_filter(m, &wanted, error);
     if (r < 0)
         return r;
-    r = trace_set_filter(o.session->core, pid_of(&o), options.report, options.stops);
+    filter = filter_new(&wanted);
+    if (!filter)
+        return -ENOMEM;
+    r = trace_set_filter(o.tracer->trace, o.session->core, pid_of(&o), filter);
+    filter_unref(filter);
     return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 

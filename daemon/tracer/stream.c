@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <linux/audit.h>
 #include <stdio.h>
 
+#include "bus-api/escape.h"
 #include "bus-api/event.h"
 #include "bus-api/internal.h"
 #include "bus-api/macro.h"
@@ -49,6 +52,63 @@ static void add_signal(struct ptraced_event_record *r, const struct event *e)
     ptraced_event_add_u(r, "sender-uid", e->signal.sender_uid);
 }
 
+static const char *arch_name(uint32_t arch)
+{
+    switch (arch) {
+    case AUDIT_ARCH_X86_64:
+        return "x86_64";
+    case AUDIT_ARCH_I386:
+        return "i386";
+    case AUDIT_ARCH_AARCH64:
+        return "aarch64";
+    default:
+        return "unknown";
+    }
+}
+
+static int add_call(struct ptraced_event_record *r, const struct event *e)
+{
+    ptraced_event_add_t(r, "number", e->call.number);
+    if (e->kind == EVENT_SECCOMP)
+        ptraced_event_add_u(r, "data", e->call.seccomp_data);
+    if (e->kind == EVENT_SYSCALL_EXIT) {
+        ptraced_event_add_x(r, "result", e->call.result);
+        if (e->call.failed)
+            ptraced_event_add_i(r, "error", (int32_t)-e->call.result);
+    } else {
+        int k = ptraced_event_add_numbers(r, "arguments", e->call.arguments,
+                                          ELEMENTSOF(e->call.arguments));
+
+        if (k < 0)
+            return k;
+    }
+    if (e->data) {
+        int k = ptraced_event_add_captures(r, "captures", e->data->bytes, (uint32_t)e->data->size);
+
+        if (k < 0)
+            return k;
+    }
+    return ptraced_event_add_s(r, "arch", arch_name(e->call.arch));
+}
+
+static int add_breakpoint(struct ptraced_event_record *r, const struct event *e)
+{
+    ptraced_event_add_u(r, "id", e->breakpoint.id);
+    ptraced_event_add_t(r, "address", e->breakpoint.address);
+    return e->kind == EVENT_WATCHPOINT ? ptraced_event_add_s(r, "access", e->breakpoint.access) : 0;
+}
+
+static int add_exec(struct ptraced_event_record *r, const struct event *e)
+{
+    _cleanup_free_string_ char *path = NULL;
+
+    ptraced_event_add_u(r, "old-tid", (uint32_t)e->old_tid);
+    if (!e->data)
+        return 0;
+    path = ptraced_escape((const char *)e->data->bytes, e->data->size);
+    return path ? ptraced_event_add_s(r, "path", path) : -ENOMEM;
+}
+
 static int add_details(struct ptraced_event_record *r, const struct event *e)
 {
     switch (e->kind) {
@@ -68,8 +128,7 @@ static int add_details(struct ptraced_event_record *r, const struct event *e)
         ptraced_event_add_u(r, "child", (uint32_t)e->child.tid);
         break;
     case EVENT_EXEC:
-        ptraced_event_add_u(r, "old-tid", (uint32_t)e->old_tid);
-        break;
+        return add_exec(r, e);
     case EVENT_EXIT:
     case EVENT_EXITED:
     case EVENT_KILLED:
@@ -78,7 +137,15 @@ static int add_details(struct ptraced_event_record *r, const struct event *e)
     case EVENT_LOST:
         ptraced_event_add_b(r, "process", e->lost.process);
         return ptraced_event_add_s(r, "reason", lost_names[e->lost.reason]);
+    case EVENT_SYSCALL_ENTER:
+    case EVENT_SYSCALL_EXIT:
+    case EVENT_SECCOMP:
+        return add_call(r, e);
+    case EVENT_BREAKPOINT:
+    case EVENT_WATCHPOINT:
+        return add_breakpoint(r, e);
     case EVENT_STOP:
+    case EVENT_STEP:
     case EVENT_KIND_MAX:
         break;
     }

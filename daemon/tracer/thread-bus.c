@@ -9,6 +9,7 @@
 #include "daemon/trace/procfs.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
+#include "daemon/tracer/siginfo-bus.h"
 #include "daemon/tracer/stream.h"
 #include "daemon/tracer/tracer.h"
 
@@ -56,17 +57,47 @@ static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *err
     return r < 0 ? r : sd_bus_reply_method_return(m, "b", r > 0);
 }
 
+static int continue_thread(const struct process_object *o, pid_t tid,
+                           const struct continue_options *options, sd_bus_error *error)
+{
+    int r = trace_continue(o->tracer->trace, o->session->core, pid_of(o), tid, options);
+
+    if (r == -ENOMSG)
+        return sd_bus_error_setf(error, PTRACED_ERROR_INVALID_OPTION,
+                                 "Option 'signal': thread %d of process %d does not stand at a "
+                                 "signal, so there is none to replace; Process.Signal sends one",
+                                 tid, pid_of(o));
+    return r;
+}
+
 static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
+    struct continue_options options = CONTINUE_OPTIONS_DEFAULT;
     struct process_object o = {0};
     struct tracee *tracee;
     int r = find(m, userdata, &o, &tracee, error);
 
     if (r >= 0)
-        r = options_read_continue(m, error);
+        r = options_read_continue(m, true, &options, error);
     if (r >= 0)
-        r = trace_continue(o.tracer->trace, o.session->core, pid_of(&o), tracee->tid);
+        r = continue_thread(&o, tracee->tid, &options, error);
     return r < 0 ? r : sd_bus_reply_method_return(m, "b", r > 0);
+}
+
+static int method_step(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct continue_options options = CONTINUE_OPTIONS_DEFAULT;
+    struct process_object o = {0};
+    struct tracee *tracee;
+    int r = find(m, userdata, &o, &tracee, error);
+
+    if (r >= 0)
+        r = options_read_step(m, &options, error);
+    if (r >= 0)
+        r = objects_check_held(&o, tracee, error);
+    if (r >= 0)
+        r = continue_thread(&o, tracee->tid, &options, error);
+    return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 
 /* The broker answers it, since it knows who waits and whether they still do. Here it stands for
@@ -110,7 +141,7 @@ static int property_state(sd_bus *bus, const char *path, const char *interface,
     struct tracee *tracee;
     int r = objects_find_thread(userdata, path, &o, &tracee, error);
 
-    return r < 0 ? r : sd_bus_message_append(reply, "s", tracee_state_to_string(tracee->state));
+    return r < 0 ? r : sd_bus_message_append(reply, "s", tracee_state_to_string(tracee));
 }
 
 static int property_stop_reason(sd_bus *bus, const char *path, const char *interface,
@@ -137,6 +168,12 @@ const sd_bus_vtable thread_vtable[] = {
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Continue", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("b", done),
                             method_continue, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Step", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_step,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetSignalInfo", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{sv}", info),
+                            method_get_signal_info, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("SetSignalInfo", SD_BUS_ARGS("a{sv}", info), SD_BUS_NO_RESULT,
+                            method_set_signal_info, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("GetEvent", SD_BUS_ARGS("t", timeout_usec),
                             SD_BUS_RESULT(PTRACED_EVENT_SIGNATURE, event), method_get_event,
                             SD_BUS_VTABLE_UNPRIVILEGED),

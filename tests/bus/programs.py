@@ -59,6 +59,7 @@ class Tracee:
 
     def __init__(self, name, *args, environment=None, ready=True):
         self.name = name
+        self.program = os.path.realpath(os.path.join(TRACEES, name))
         # A process group of its own, beside its parent's in one session, is not orphaned, whatever
         # started the test: an orphaned one ignores SIGTSTP.
         self.process = subprocess.Popen([os.path.join(TRACEES, name), *map(str, args)],

@@ -74,7 +74,7 @@ class Following:
             old = tracee.read_pairs()["old-tid"]
             self.assertEqual(tracee.listen(), "ready")
             event = session.events_until(lambda e: e.kind == "exec")[-1]
-            self.assertEqual((event.tid, event.details), (tracee.pid, {"old-tid": old}))
+            self.assertEqual((event.tid, event.details), (tracee.pid, {"old-tid": old, "path": tracee.program}))
             self.assertNotEqual(old, tracee.pid)
             self.assert_wait(lambda: sorted(process.list_threads()) == tracee.threads(), "the threads agree")
         process.interrupt()
@@ -87,7 +87,7 @@ class Following:
         tracee.say("go")
         self.assertEqual(tracee.read_pairs()["old-tid"], tracee.pid)
         event = session.events_until(lambda e: e.kind == "exec")[-1]
-        self.assertEqual((event.tid, event.details), (tracee.pid, {"old-tid": tracee.pid}))
+        self.assertEqual((event.tid, event.details), (tracee.pid, {"old-tid": tracee.pid, "path": tracee.program}))
         self.assertEqual(tracee.listen(), "ready")
 
     def test_exec_that_stops(self):

@@ -115,8 +115,8 @@ static void interrupt_of_a_thread_in_execve_takes_effect(void **state)
     assert_non_null(fixture_find(f, f->session, EVENT_EXIT, 2000));
     fixture_serve(f, 50);
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, shared->execer), 1);
-    trace_continue(f->trace, f->session, pid, shared->forker);
-    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    fixture_continue(f, f->session, pid, shared->forker);
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
     e = fixture_find(f, f->session, EVENT_STOP, 2000);
     assert_non_null(e);
     assert_int_equal(e->tid, pid);
@@ -187,14 +187,10 @@ static void child_whose_creator_an_exec_killed_runs_on(void **state)
  * and these wait for us. */
 static int attach_one(struct fixture *f, pid_t pid, pid_t tid, uint32_t stops)
 {
-    const struct attach_options o = {.report = EVENT_ALL, .stops = stops};
-    struct pidref pidref;
-    int r;
+    struct filter filter = FILTER_DEFAULT;
 
-    assert_return_code(pidref_open(pid, &pidref), 0);
-    r = trace_attach(f->trace, f->session, &pidref, tid, &o, NULL);
-    pidref_done(&pidref);
-    return r;
+    filter.stops = stops;
+    return fixture_attach_with(f, f->session, pid, tid, &filter, (struct attach_options){0});
 }
 
 static void attach_to_a_process_in_execve_does_not_hang(void **state)
@@ -230,7 +226,7 @@ static void attach_gives_up_when_the_execve_does_not_end(void **state)
     assert_int_equal(fixture_attach(f, second, pid, 0), -ETIMEDOUT);
     assert_null(session_find(second, pid));
     assert_null(event_queue_find(&second->queue, 0, 0));
-    assert_int_equal(trace_continue(f->trace, f->session, pid, shared->forker), 1);
+    assert_int_equal(fixture_continue(f, f->session, pid, shared->forker), 1);
     fixture_serve(f, 50);
     assert_true(is_running_sleep(pid));
     fixture_kill(f, pid);

@@ -52,8 +52,8 @@ static void every_thread_stops_and_runs_on(void **state)
     }
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 0); /* stopped already */
 
-    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
-    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 0);
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 0);
     assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
     assert_int_equal(fixture_next(f, f->session)->kind, EVENT_LOST);
     assert_true(is_let_go(f, pid));
@@ -102,7 +102,7 @@ static void signal_that_stops_a_thread_arrives_once(void **state)
     assert_true(e->stopped);
     assert_int_equal(ledger_get_signal(f->ledger, 0)->tid, pid);
 
-    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
     assert_int_equal(ledger_get_signal(f->ledger, 0)->tid, 0);
     e = fixture_find(f, f->session, EVENT_EXITED, 2000);
     assert_non_null(e);
@@ -150,7 +150,7 @@ static void job_control_stopped_process_stays_stopped(void **state)
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
     e = fixture_next(f, f->session);
     assert_int_equal(e->kind, EVENT_STOP);
-    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
     fixture_serve(f, 10);
     assert_int_equal(tidmap_get(&f->trace->tids, pid)->state, TRACEE_LISTENING);
     assert_true(event_queue_is_empty(&f->session->queue));
@@ -211,7 +211,7 @@ static void zombie_leader_does_not_hang_anything(void **state)
     assert_int_equal(session_find(f->session, pid)->n_engines, 1);
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
     assert_int_equal(fixture_next(f, f->session)->kind, EVENT_STOP);
-    assert_int_equal(trace_continue(f->trace, f->session, pid, 0), 1);
+    assert_int_equal(fixture_continue(f, f->session, pid, 0), 1);
     e = fixture_find(f, f->session, EVENT_EXITED, 2000);
     assert_non_null(e);
     assert_int_equal(e->end.status, 42);
@@ -253,7 +253,7 @@ static void exec_from_another_thread_takes_over_the_leader(void **state)
     assert_int_not_equal(e->old_tid, pid);
     assert_true(e->stopped);
     assert_int_equal(session_find(f->session, pid)->n_engines, 1);
-    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
     e = fixture_find(f, f->session, EVENT_EXITED, 2000);
     assert_non_null(e);
     assert_int_equal(e->end.status, 5);
@@ -293,16 +293,12 @@ static void child_of_a_fork_runs_free(void **state)
 
 static void child_of_a_fork_is_followed(void **state)
 {
-    struct attach_options o = ATTACH_OPTIONS_DEFAULT;
+    const struct attach_options follow = {.follow_threads = true, .follow_children = true};
     struct fixture *f = *state;
     pid_t pid = fixture_start(forks_a_child_that_exits_3), child;
     const struct event *e;
-    struct pidref pidref;
 
-    o.follow_children = true;
-    assert_return_code(pidref_open(pid, &pidref), 0);
-    assert_int_equal(trace_attach(f->trace, f->session, &pidref, 0, &o, NULL), 1);
-    pidref_done(&pidref);
+    assert_int_equal(fixture_attach_with(f, f->session, pid, 0, &FILTER_DEFAULT, follow), 1);
     e = fixture_find(f, f->session, EVENT_FORK, 2000);
     assert_non_null(e);
     child = e->child.tid;
@@ -379,13 +375,13 @@ static void thread_runs_when_no_session_holds_it(void **state)
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
     assert_int_equal(fixture_next(f, f->session)->kind, EVENT_STOP);
     assert_true(event_queue_is_empty(&other->queue));
-    assert_int_equal(trace_continue(f->trace, other, pid, pid), 0);
+    assert_int_equal(fixture_continue(f, other, pid, pid), 0);
     assert_int_equal(proc_state(pid), 't');
 
     /* The other asks for a stop of its own: it stands already, and now for both. */
     assert_int_equal(trace_interrupt(f->trace, other, pid, pid), 1);
     assert_int_equal(fixture_next(f, other)->kind, EVENT_STOP);
-    assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
     assert_int_equal(proc_state(pid), 't');
     assert_int_equal(trace_detach(f->trace, other, pid, 0), 1);
     fixture_serve(f, 5);
@@ -411,7 +407,7 @@ static void killed_while_it_is_held(void **state)
         assert_non_null(e);
         assert_int_equal(e->end.signo, SIGKILL);
     }
-    assert_int_equal(trace_continue(f->trace, f->session, pid, 0), -EUNATCH);
+    assert_int_equal(fixture_continue(f, f->session, pid, 0), -EUNATCH);
     assert_true(trace_is_idle(f->trace));
 }
 
@@ -424,7 +420,7 @@ static void queue_does_not_grow_by_interrupt_and_continue(void **state)
     for (int i = 0; i < 500; i++) {
         assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
         fixture_serve(f, 0);
-        trace_continue(f->trace, f->session, pid, 0);
+        fixture_continue(f, f->session, pid, 0);
     }
     assert_true(f->session->queue.n_events <= f->session->queue.limit + 3);
     assert_int_not_equal(f->session->queue.lost, 0);
@@ -454,17 +450,14 @@ static int find_other(pid_t tid, void *pid)
 
 static void end_of_a_thread_is_not_that_of_its_process(void **state)
 {
-    struct attach_options o = ATTACH_OPTIONS_DEFAULT;
     struct fixture *f = *state;
     pid_t pid = fixture_start(lives_on_when_a_thread_ends), tid;
     const struct event *e;
-    struct pidref pidref;
 
     tid = proc_for_each_thread(pid, find_other, &pid);
     assert_true(tid > 0);
-    assert_return_code(pidref_open(pid, &pidref), 0);
-    assert_int_equal(trace_attach(f->trace, f->session, &pidref, tid, &o, NULL), 1);
-    pidref_done(&pidref);
+    assert_int_equal(fixture_attach_with(f, f->session, pid, tid, &FILTER_DEFAULT, FOLLOW_THREADS),
+                     1);
     e = fixture_find(f, f->session, EVENT_EXITED, 2000);
     assert_non_null(e);
     assert_int_equal(e->tid, tid);
@@ -500,7 +493,9 @@ static pid_t trace_by_another(pid_t tid, int *ret_fd)
 
 static void failed_attach_leaves_what_was_attached_before(void **state)
 {
-    struct attach_options one = {.report = EVENT_ALL}, all = ATTACH_OPTIONS_DEFAULT;
+    struct filter filter = FILTER_DEFAULT;
+    const struct attach_options one = {.filter = &filter},
+                                all = {.filter = &filter, .follow_threads = true};
     struct fixture *f = *state;
     pid_t pid = fixture_start(three_threads), taken = 0, failed = 0, other;
     struct attachment *a;
@@ -558,8 +553,9 @@ static int one_thread(int ready)
 
 static void process_that_is_gone(void **state)
 {
+    struct filter filter = FILTER_DEFAULT;
+    const struct attach_options o = {.filter = &filter, .follow_threads = true};
     struct fixture *f = *state;
-    struct attach_options o = ATTACH_OPTIONS_DEFAULT;
     pid_t pid = fixture_start(one_thread);
     struct pidref pidref;
 

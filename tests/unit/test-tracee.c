@@ -146,14 +146,27 @@ static void impossible_input_is_a_bug_that_aborts(void **state)
 
 static void states_have_the_names_that_clients_see(void **state)
 {
-    assert_string_equal(tracee_state_to_string(TRACEE_NEW), "running");
-    assert_string_equal(tracee_state_to_string(TRACEE_RUNNING), "running");
-    assert_string_equal(tracee_state_to_string(TRACEE_STOPPING), "stopping");
-    assert_string_equal(tracee_state_to_string(TRACEE_STOPPED), "stopped");
-    assert_string_equal(tracee_state_to_string(TRACEE_LISTENING), "group-stop");
-    assert_string_equal(tracee_state_to_string(TRACEE_EXITING), "exiting");
-    assert_string_equal(tracee_state_to_string(TRACEE_GONE), "exited");
-    assert_string_equal(tracee_state_to_string(TRACEE_STATE_MAX), "unknown");
+    assert_string_equal(
+        tracee_state_to_string(&(struct tracee){.state = TRACEE_NEW, .resumed = RESUME_RUN}),
+        "running");
+    assert_string_equal(
+        tracee_state_to_string(&(struct tracee){.state = TRACEE_RUNNING, .resumed = RESUME_RUN}),
+        "running");
+    assert_string_equal(
+        tracee_state_to_string(&(struct tracee){.state = TRACEE_STOPPING, .resumed = RESUME_RUN}),
+        "stopping");
+    assert_string_equal(
+        tracee_state_to_string(&(struct tracee){.state = TRACEE_STOPPED, .resumed = RESUME_RUN}),
+        "stopped");
+    assert_string_equal(
+        tracee_state_to_string(&(struct tracee){.state = TRACEE_LISTENING, .resumed = RESUME_RUN}),
+        "group-stop");
+    assert_string_equal(
+        tracee_state_to_string(&(struct tracee){.state = TRACEE_EXITING, .resumed = RESUME_RUN}),
+        "exiting");
+    assert_string_equal(
+        tracee_state_to_string(&(struct tracee){.state = TRACEE_GONE, .resumed = RESUME_RUN}),
+        "exited");
 }
 
 int main(void)

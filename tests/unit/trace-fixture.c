@@ -148,19 +148,42 @@ const struct event *fixture_find(struct fixture *f, struct session *s, enum even
     return NULL;
 }
 
-int fixture_attach(struct fixture *f, struct session *s, pid_t pid, uint32_t stops)
+int fixture_attach_with(struct fixture *f, struct session *s, pid_t pid, pid_t tid,
+                        const struct filter *filter, struct attach_options o)
 {
-    struct attach_options o = ATTACH_OPTIONS_DEFAULT;
     struct pidref pidref;
     int r;
 
-    o.stops = stops;
     r = pidref_open(pid, &pidref);
     if (r < 0)
         return r;
-    r = trace_attach(f->trace, s, &pidref, 0, &o, NULL);
+    o.filter = filter_new(filter);
+    assert_non_null(o.filter);
+    r = trace_attach(f->trace, s, &pidref, tid, &o, NULL);
+    filter_unref(o.filter);
     pidref_done(&pidref);
     return r;
+}
+
+int fixture_attach(struct fixture *f, struct session *s, pid_t pid, uint32_t stops)
+{
+    struct filter filter = FILTER_DEFAULT;
+
+    filter.stops = stops;
+    return fixture_attach_with(f, s, pid, 0, &filter, FOLLOW_THREADS);
+}
+
+int fixture_continue_in(struct fixture *f, struct session *s, pid_t pid, pid_t tid,
+                        enum resume_mode mode)
+{
+    const struct continue_options o = {.mode = mode};
+
+    return trace_continue(f->trace, s, pid, tid, &o);
+}
+
+int fixture_continue(struct fixture *f, struct session *s, pid_t pid, pid_t tid)
+{
+    return fixture_continue_in(f, s, pid, tid, RESUME_RUN);
 }
 
 void fixture_kill(struct fixture *f, pid_t pid)

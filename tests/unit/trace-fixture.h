@@ -46,6 +46,15 @@ const struct event *fixture_find(struct fixture *f, struct session *s, enum even
 
 int fixture_attach(struct fixture *f, struct session *s, pid_t pid, uint32_t stops);
 
+/* The same with a filter of the test's. `o` is without its filter. tid 0: the process. */
+int fixture_attach_with(struct fixture *f, struct session *s, pid_t pid, pid_t tid,
+                        const struct filter *filter, struct attach_options o);
+#define FOLLOW_THREADS ((struct attach_options){.follow_threads = true})
+
+int fixture_continue(struct fixture *f, struct session *s, pid_t pid, pid_t tid);
+int fixture_continue_in(struct fixture *f, struct session *s, pid_t pid, pid_t tid,
+                        enum resume_mode mode);
+
 char proc_state(pid_t tid);
 /* Waits, a second at the most, until /proc shows that state: a thread that was let go takes a
  * moment to get there. */

@@ -247,6 +247,12 @@ enum ptraced_event_kind {
     PTRACED_EVENT_EXITED,
     PTRACED_EVENT_KILLED,
     PTRACED_EVENT_LOST,
+    PTRACED_EVENT_STEP,
+    PTRACED_EVENT_BREAKPOINT,
+    PTRACED_EVENT_WATCHPOINT,
+    PTRACED_EVENT_SYSCALL_ENTER,
+    PTRACED_EVENT_SYSCALL_EXIT,
+    PTRACED_EVENT_SECCOMP,
 };
 
 /** The session's next event. @param timeout_usec 0: does not block; UINT64_MAX: waits as long as it
@@ -280,8 +286,16 @@ bool ptraced_event_get_stopped(const ptraced_event *e);
 int ptraced_event_get_detail(const ptraced_event *e, const char *key, int64_t *ret);
 /** A string of the details, owned by the event, or NULL. */
 const char *ptraced_event_get_detail_string(const ptraced_event *e, const char *key);
-/** The key of detail number i, and its type (i, u, t, b, s) through ret_type; NULL past the
- *  last. */
+/** Numbers of the details, such as the six "arguments" of a system call; owned by the event.
+ *  -ENODATA: the event has none of that name. */
+int ptraced_event_get_detail_numbers(const ptraced_event *e, const char *key, const uint64_t **ret,
+                                     size_t *ret_n);
+/** What argument number *ret_argument (0 to 5) of a system call points to, the i-th that the
+ *  session's filter had captured; the bytes are owned by the event. -ENODATA past the last. */
+int ptraced_event_get_capture(const ptraced_event *e, unsigned i, unsigned *ret_argument,
+                              const void **ret, size_t *ret_size);
+/** The key of detail number i, and its type (i, u, x, t, b, s; N: numbers; C: captures) through
+ *  ret_type; NULL past the last. */
 const char *ptraced_event_get_detail_key(const ptraced_event *e, unsigned i, char *ret_type);
 
 /* ---- Starting programs ---------------------------------------------------------------------- */
