@@ -10,6 +10,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/trace/procfs.h"
+#include "daemon/trace/regs.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
 #include "daemon/tracer/tracer.h"
@@ -179,6 +180,21 @@ static int property_executable(sd_bus *bus, const char *path, const char *interf
     return sd_bus_message_append(reply, "s", escaped);
 }
 
+/* Empty where it has none, or is hidden from us. */
+static int property_architecture(sd_bus *bus, const char *path, const char *interface,
+                                 const char *property, sd_bus_message *reply, void *userdata,
+                                 sd_bus_error *error)
+{
+    const struct arch *arch = NULL;
+    struct process_object o = {0};
+    int r = objects_find_process(userdata, path, &o, error);
+
+    if (r < 0)
+        return r;
+    (void)arch_of_process(pid_of(&o), &arch);
+    return sd_bus_message_append(reply, "s", arch ? arch->name : "");
+}
+
 static int property_uid(sd_bus *bus, const char *path, const char *interface, const char *property,
                         sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
@@ -227,6 +243,7 @@ const sd_bus_vtable process_vtable[] = {
                             method_set_event_filter, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Pid", "u", property_pid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Executable", "s", property_executable, 0, 0),
+    SD_BUS_PROPERTY("Architecture", "s", property_architecture, 0, 0),
     SD_BUS_PROPERTY("Uid", "u", property_uid, 0, 0),
     SD_BUS_PROPERTY("NThreads", "u", property_n_threads, 0, 0),
     SD_BUS_PROPERTY("Backend", "s", property_backend, 0, SD_BUS_VTABLE_PROPERTY_CONST),

@@ -10,6 +10,7 @@
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
 #include "daemon/tracer/siginfo-bus.h"
+#include "daemon/tracer/registers-bus.h"
 #include "daemon/tracer/stream.h"
 #include "daemon/tracer/tracer.h"
 
@@ -177,9 +178,19 @@ const sd_bus_vtable thread_vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("GetEvent", SD_BUS_ARGS("t", timeout_usec),
                             SD_BUS_RESULT(PTRACED_EVENT_SIGNATURE, event), method_get_event,
                             SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetRegisters", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{sv}", registers),
+                            registers_method_get, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("SetRegisters", SD_BUS_ARGS("a{sv}", registers), SD_BUS_NO_RESULT,
+                            registers_method_set, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetRegisterSet", SD_BUS_ARGS("s", name), SD_BUS_RESULT("ay", bytes),
+                            registers_method_get_set, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("SetRegisterSet", SD_BUS_ARGS("s", name, "ay", bytes), SD_BUS_NO_RESULT,
+                            registers_method_set_set, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Tid", "u", property_tid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Name", "s", property_name, 0, 0),
     SD_BUS_PROPERTY("State", "s", property_state, 0, 0),
     SD_BUS_PROPERTY("StopReason", "s", property_stop_reason, 0, 0),
+    SD_BUS_PROPERTY("ProgramCounter", "t", registers_property_program_counter, 0, 0),
+    SD_BUS_PROPERTY("StackPointer", "t", registers_property_stack_pointer, 0, 0),
     SD_BUS_VTABLE_END,
 };

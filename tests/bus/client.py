@@ -107,6 +107,21 @@ class Thread(Object):
     def get_event(self, timeout_usec=0):
         return Event.read(self.call("GetEvent", "t", timeout_usec))
 
+    def registers(self):
+        return wire.plain(self.call("GetRegisters"))
+
+    def set_registers(self, **values):
+        """Numbers are t, bytes ay; a Variant is what it is."""
+        self.call("SetRegisters", "a{sv}",
+                  {name: value if isinstance(value, Variant) else
+                   Variant("t" if isinstance(value, int) else "ay", value) for name, value in values.items()})
+
+    def register_set(self, name):
+        return self.call("GetRegisterSet", "s", name)
+
+    def set_register_set(self, name, data):
+        self.call("SetRegisterSet", "say", name, data)
+
 
 class Process(Object):
     interface = PROCESS
