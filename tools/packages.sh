@@ -31,6 +31,16 @@ test_needs=(
     'the DocBook DTD|docbook-xml|docbook-dtds|has_dtd'
 )
 
+if [[ $(uname -m) == x86_64 ]]; then
+    # gcc-multilib would do too, but shuts the compilers for other machines out
+    test_needs+=('a C compiler for 32-bit programs|gcc-12-multilib|glibc-devel.i686 libgcc.i686|compiles gcc -m32')
+fi
+
+aarch64_needs=(
+    'a C compiler for aarch64|gcc-12-aarch64-linux-gnu libc6-dev-arm64-cross|gcc-aarch64-linux-gnu|compiles aarch64-linux-gnu-gcc-12'
+    'qemu-aarch64|qemu-user|qemu-user|has qemu-aarch64'
+)
+
 clang_needs=('clang|clang|clang|compiles clang')
 
 sanitize_needs=('the sanitizers of gcc|gcc libc6-dev|gcc libasan libubsan|has_sanitizers')
