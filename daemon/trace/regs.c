@@ -234,21 +234,49 @@ int regs_write(struct regs *r, size_t *ret_set)
     return 0;
 }
 
-int regs_read_role(pid_t tid, enum arch_role role, uint64_t *ret)
+static int fetch_role(pid_t tid, enum arch_role role, uint8_t bytes[static SMALL_SET_MAX],
+                      size_t *ret_size, const struct arch **ret)
 {
-    uint8_t bytes[SMALL_SET_MAX];
-    const struct arch_place *place;
-    size_t size = sizeof(bytes);
     const struct arch *a;
+    size_t size = SMALL_SET_MAX;
+    uint8_t set;
     int r = fetch_general(tid, bytes, &a);
 
     if (r < 0)
         return r;
-    place = &a->roles[role];
-    if (place->set != ARCH_GENERAL)
-        r = map_missing(ptrace_ops_get_regset(tid, a->sets[place->set].note, bytes, &size));
+    set = a->roles[role].set;
+    if (set == ARCH_GENERAL)
+        size = a->general_size;
+    else
+        r = map_missing(ptrace_ops_get_regset(tid, a->sets[set].note, bytes, &size));
     if (r < 0)
         return r;
-    *ret = arch_get_role(a, role, bytes);
+    *ret_size = size;
+    *ret = a;
     return 0;
+}
+
+int regs_read_role(pid_t tid, enum arch_role role, uint64_t *ret)
+{
+    uint8_t bytes[SMALL_SET_MAX];
+    const struct arch *a;
+    size_t size;
+    int r = fetch_role(tid, role, bytes, &size, &a);
+
+    if (r >= 0)
+        *ret = arch_get_role(a, role, bytes);
+    return r;
+}
+
+int regs_write_role(pid_t tid, enum arch_role role, uint64_t value)
+{
+    uint8_t bytes[SMALL_SET_MAX];
+    const struct arch *a;
+    size_t size;
+    int r = fetch_role(tid, role, bytes, &size, &a);
+
+    if (r < 0)
+        return r;
+    arch_put_role(a, role, bytes, value);
+    return ptrace_ops_set_regset(tid, a->sets[a->roles[role].set].note, bytes, size);
 }

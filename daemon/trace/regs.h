@@ -63,3 +63,5 @@ int regs_write(struct regs *r, size_t *ret_set);
 
 /* A role's register, with a single request to the kernel (two where it is not a general one). */
 int regs_read_role(pid_t tid, enum arch_role role, uint64_t *ret);
+/* And its setting, with one request more. An interrupted system call is left as it is. */
+int regs_write_role(pid_t tid, enum arch_role role, uint64_t value);
