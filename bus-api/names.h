@@ -64,3 +64,16 @@
 
 #define PTRACED_LIFETIME_CLIENT "client"
 #define PTRACED_LIFETIME_PERSISTENT "persistent"
+
+/* Modes of OpenMemory. */
+#define PTRACED_MEMORY_READ "read"
+#define PTRACED_MEMORY_READ_WRITE "read-write"
+
+/* Bounds of one call, in bytes or ranges. A message passes through the broker, which holds it
+ * whole; a descriptor costs it nothing. */
+#define PTRACED_MEMORY_MESSAGE_MAX ((uint64_t)1 << 20)
+#define PTRACED_MEMORY_MESSAGE_RANGES_MAX 4096u
+#define PTRACED_MEMORY_FD_MAX ((uint64_t)1 << 30)
+#define PTRACED_MEMORY_FD_RANGES_MAX 65536u
+#define PTRACED_MAPS_MAX ((size_t)8 << 20)
+#define PTRACED_COMMAND_LINE_MAX ((size_t)1 << 20)

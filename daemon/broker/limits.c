@@ -17,6 +17,9 @@ static const struct {
                        "let one return first"},
     [LIMIT_ROUTED] = {"CallsMax", 256, "calls under way to one tracer",
                       "wait for some of the answers first"},
+    /* Above the 512 at which events are held back (stream.c). */
+    [LIMIT_UNREAD] = {"UnreadMax", 1024, "messages that nobody has read yet",
+                      "read some of the answers first"},
     [LIMIT_CALLERS] = {"CallersMax", 256, "programs that hold sessions, subscriptions or calls",
                        "end some of them first"},
     [LIMIT_UNCHECKED] = {"UncheckedMax", 64, "calls of a program that has just connected",

@@ -10,6 +10,7 @@
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/copy.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/limits.h"
 #include "daemon/broker/route.h"
@@ -48,7 +49,7 @@ static int copy_answer(sd_bus_message *call, sd_bus_message *answer)
     r = sd_bus_message_new_method_return(call, &reply);
     if (r < 0)
         return r;
-    r = sd_bus_message_copy(reply, answer, true);
+    r = copy_body(reply, answer);
     if (r < 0)
         return r;
     return sd_bus_message_send(reply);
@@ -81,11 +82,23 @@ static int copy_call(struct tracer *t, sd_bus_message *call, sd_bus_message **re
                                        sd_bus_message_get_member(call));
     if (r < 0)
         return r;
-    r = sd_bus_message_copy(m, call, true);
+    r = copy_body(m, call);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(m);
     return 0;
+}
+
+/* An answer may be a megabyte of memory, and is kept until it is read. */
+static int check_room(const struct broker *b, const struct tracer *t, sd_bus_error *error)
+{
+    uint64_t unread = 0;
+    int r = limit_check(LIMIT_ROUTED, t->n_routed, error);
+
+    if (r < 0)
+        return r;
+    (void)sd_bus_get_n_queued_write(b->bus, &unread);
+    return limit_check(LIMIT_UNREAD, unread, error);
 }
 
 static int forward(struct session *s, struct tracer *t, pid_t pid, sd_bus_message *call,
@@ -95,7 +108,7 @@ static int forward(struct session *s, struct tracer *t, pid_t pid, sd_bus_messag
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     int r;
 
-    r = limit_check(LIMIT_ROUTED, t->n_routed, error);
+    r = check_room(s->broker, t, error);
     if (r < 0)
         return r;
     r = copy_call(t, call, &m);

@@ -11,6 +11,7 @@
 #include "bus-api/names.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/regs.h"
+#include "daemon/tracer/memory-bus.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
 #include "daemon/tracer/tracer.h"
@@ -241,6 +242,32 @@ const sd_bus_vtable process_vtable[] = {
                             method_list_threads, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("SetEventFilter", SD_BUS_ARGS("a{sv}", filter), SD_BUS_NO_RESULT,
                             method_set_event_filter, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ReadMemory", SD_BUS_ARGS("t", address, "t", size),
+                            SD_BUS_RESULT("ay", bytes), memory_method_read,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ReadMemoryRanges", SD_BUS_ARGS("a(tt)", ranges),
+                            SD_BUS_RESULT("aay", bytes), memory_method_read_ranges,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("WriteMemory", SD_BUS_ARGS("t", address, "ay", bytes), SD_BUS_NO_RESULT,
+                            memory_method_write, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ReadMemoryFD", SD_BUS_ARGS("a(tt)", ranges), SD_BUS_RESULT("h", memfd),
+                            memory_method_read_fd, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("OpenMemory", SD_BUS_ARGS("s", mode), SD_BUS_RESULT("h", memory),
+                            memory_method_open, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("OpenMaps", SD_BUS_NO_ARGS, SD_BUS_RESULT("h", maps),
+                            files_method_open_maps, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ReadMaps", SD_BUS_NO_ARGS, SD_BUS_RESULT("ay", maps),
+                            files_method_read_maps, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("OpenMappedFile", SD_BUS_ARGS("t", address), SD_BUS_RESULT("h", file),
+                            files_method_open_mapped_file, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ReadMappedFile", SD_BUS_ARGS("t", address, "t", offset, "t", size),
+                            SD_BUS_RESULT("ay", bytes), files_method_read_mapped_file,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ReadAuxv", SD_BUS_NO_ARGS, SD_BUS_RESULT("ay", auxv),
+                            files_method_read_auxv, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetCommandLine", SD_BUS_NO_ARGS, SD_BUS_RESULT("aay", arguments),
+                            files_method_get_command_line, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_PROPERTY("EntryPoint", "t", files_property_entry_point, 0, 0),
     SD_BUS_PROPERTY("Pid", "u", property_pid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Executable", "s", property_executable, 0, 0),
     SD_BUS_PROPERTY("Architecture", "s", property_architecture, 0, 0),

@@ -13,7 +13,7 @@ from client import INTROSPECTABLE, MANAGER, NAME, OBJECT_MANAGER, PROCESS, PROPE
 from service import SOURCE
 
 EMITS_CHANGED = "org.freedesktop.DBus.Property.EmitsChangedSignal"
-ZERO = {"u": 0, "t": 0, "i": 0, "s": "", "a{sv}": {}, "ay": b"", "b": False}
+ZERO = {"u": 0, "t": 0, "i": 0, "s": "", "a{sv}": {}, "b": False, "ay": b"", "a(tt)": []}
 
 
 def members(interface):

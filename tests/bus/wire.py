@@ -108,6 +108,9 @@ class Writer:
         self.data += bytes(4)
         self.align(ALIGNMENT[element[0]])
         start = len(self.data)
+        if element == "y" and isinstance(values, bytes):
+            self.data += values
+            values = ()
         for value in values.items() if isinstance(values, dict) else values:
             self.put(element, value)
         struct.pack_into("<I", self.data, at, len(self.data) - start)

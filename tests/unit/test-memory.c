@@ -260,6 +260,24 @@ static void memory_of_before_an_exec_is_forgotten(void **state)
     end(f, p);
 }
 
+static void memory_is_given_up_with_the_process(void **state)
+{
+    struct fixture *f = *state;
+    struct process *p = start(f, waits);
+    pid_t pid = p->pidref.pid;
+    char buffer[16];
+    int kept;
+
+    assert_int_equal(memory_read(p, address_of(pages), buffer, 16), 16);
+    kept = p->memory.fd;
+    assert_return_code(fcntl(kept, F_GETFD), errno);
+    assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
+    assert_true(is_let_go(f, pid));
+    assert_null(process_find(f->trace, pid));
+    assert_int_equal(fcntl(kept, F_GETFD), -1);
+    fixture_kill(f, pid);
+}
+
 /* The exec is over, but its stop waits to be looked at. */
 static void memory_of_an_exec_that_is_still_to_be_told(void **state)
 {
@@ -524,6 +542,7 @@ int main(void)
         TEST(addresses_outside_the_address_space),
         TEST(sizes_that_reach_over_the_end_of_the_address_space),
         TEST(memory_of_before_an_exec_is_forgotten),
+        TEST(memory_is_given_up_with_the_process),
         TEST(memory_of_an_exec_that_is_still_to_be_told),
         TEST(process_that_ends_has_no_memory),
         TEST(zombie_leader_leaves_its_threads_memory),

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+/* sd_bus_message_copy(..., all = true) that takes an array of numbers in one piece: libsystemd
+ * copies element by element, which for a megabyte of somebody's memory keeps the broker from
+ * everybody else for long. Descriptors are duplicated. */
+int copy_body(sd_bus_message *to, sd_bus_message *from);
