@@ -8,6 +8,6 @@
     measure(context, cases)    yields a Figure for each of the cases, which are names of the above
 """
 
-from benches import attach, attach_per_thread, cold, freeze, idle, memory, stop
+from benches import attach, attach_per_thread, cold, freeze, idle, memory, reading, stop
 
-ALL = (attach, freeze, attach_per_thread, cold, stop, memory, idle)
+ALL = (attach, freeze, attach_per_thread, cold, stop, reading, memory, idle)
