@@ -15,7 +15,9 @@ struct process;
  * through it where the program itself may not (FOLL_FORCE, mm/memory.c:__access_remote_vm()), so
  * text is writable, and reads what is mapped PROT_NONE.
  *
- * A page that never arrives (userfaultfd, FUSE) blocks the caller for as long. */
+ * A page that only userfaultfd(2) would bring is refused at once (the kernel reads without
+ * FAULT_FLAG_ALLOW_RETRY, fs/userfaultfd.c:handle_userfault()); one of a FUSE file blocks the
+ * caller until it arrives. */
 struct memory {
     int fd;        /* -1: not opened yet */
     bool writable; /* the kernel let us open it for that */

@@ -332,6 +332,23 @@ class Memory:
                 self.assert_error(INVALID_ARGS, process.call, member, signature, *arguments)
         self.assertEqual(len(process.read(at["pattern"], 8)), 8)
 
+    def test_page_that_never_arrives(self):
+        """Nobody waits for it: the kernel refuses to read it for another process."""
+        tracee = self.tracee("page-never-arrives", ready=False)
+        words = tracee.listen().split()
+        if words == ["cannot"]:
+            tracee.wait()
+            self.skipTest("no userfaultfd for faults of the kernel's")
+        page = int(words[1].partition("=")[2])
+        process = Process(self, self.new_session().attach(tracee.pid))
+        started = time.monotonic()
+        self.assert_error("BadAddress", process.read, page, 8)
+        self.assert_error("BadAddress", process.write, page, b"x")
+        self.assertEqual(process.ranges((page, 8), (process.get("EntryPoint"), 8))[0], b"")
+        self.assertLess(time.monotonic() - started, 5)
+        tracee.say("alive")
+        self.assertEqual(tracee.listen(), "alive")
+
     # What ends meanwhile.
 
     def calls(self, at):
