@@ -18,11 +18,13 @@
 
 #define PAGE 4096ul
 
-/* The constant is an operand of one of its instructions. */
+/* The constant is an operand of one of its instructions, and no compiler knows what it returns. */
 __attribute__((noinline)) static unsigned gives_its_number(void)
 {
-    __asm__ volatile("");
-    return 0x11223344;
+    unsigned number = 0x11223344;
+
+    __asm__ volatile("" : "+r"(number));
+    return number;
 }
 
 static void become(uid_t uid)

@@ -54,11 +54,13 @@ static int waits(int ready)
     return 0;
 }
 
-/* In its text, to be changed. */
+/* In its text, to be changed. No compiler may know what it returns. */
 __attribute__((noinline)) static int gives_its_number(void)
 {
-    __asm__ volatile("");
-    return 0x11223344;
+    int number = 0x11223344;
+
+    __asm__ volatile("" : "+r"(number));
+    return number;
 }
 
 static int calls_its_text(int ready)
