@@ -73,6 +73,9 @@ static bool take_prefix(struct cursor *c, struct insn_x86 *x, bool long_mode)
     case 0x2e:
     case 0x36:
     case 0x3e:
+        if (!long_mode) /* or else it isn't one, and the one before it stays */
+            x->segment = byte;
+        break;
     case 0x64:
     case 0x65:
         x->segment = byte;

@@ -365,7 +365,7 @@ static bool segment_is_known(const struct insn_x86 *x, bool long_mode)
 {
     bool is_memory = x->dst.kind == X86_MEM || x->src.kind == X86_MEM;
 
-    /* In 64 bits there are only fs and gs left; in 32 bits their bases are in tables. On a branch
+    /* In 64 bits there are only fs and gs; in 32 bits all their bases are in tables. On a branch
      * they are hints. */
     return !x->segment || long_mode || !is_memory;
 }

@@ -70,7 +70,7 @@ struct insn_x86 {
     enum x86_map map;
     uint8_t opcode;
     uint8_t rex;     /* 0: none */
-    uint8_t segment; /* the last segment prefix; 0: none */
+    uint8_t segment; /* the last segment prefix that counts; 0: none */
     uint8_t repeat;  /* f2 or f3, the last of them; 0: none */
     bool lock, opsize_prefix, addrsize_prefix;
     uint8_t opsize;   /* bytes: 2, 4, 8 */

@@ -117,5 +117,7 @@ void insn_enter(struct insn_copy *c, struct insn_cpu *cpu);
 
 /* Moves it back, wherever it stopped, and tells which memory is to be corrected (ret_store->size 0:
  * none). 0: the instruction was not executed (a fault, a signal came first) or stands in the
- * middle (a repeated one): the program counter is that of the original. 1: it was executed. */
+ * middle (a repeated one): the program counter is that of the original. 1: it was executed.
+ * A call that faulted behind its push (an impossible target) leaves the copy's return address below
+ * the stack pointer. */
 int insn_leave(const struct insn_copy *c, struct insn_cpu *cpu, struct insn_memory *ret_store);

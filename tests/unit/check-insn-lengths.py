@@ -90,7 +90,7 @@ def is_exception(code, text, isa):
         'bad}' in text
         or '(bad)' in text
         # prefixes on a line of their own
-        or not name or name.startswith('rex')
+        or not name or name.startswith(('rex', '.byte'))
         # VEX, EVEX and XOP do not go with these: #UD
         or (set(prefixes) - ALLOWED_WITH_VEX and code[len(prefixes)] in b'\xc4\xc5\x62\x8f')
         # fwait belongs to the next instruction
