@@ -30,12 +30,11 @@ static void map_page(uint64_t address)
     assert_ptr_equal(p, machine_at(address));
 }
 
-static void for_each_page(void (*f)(uint64_t))
+static void for_each_page(enum insn_isa isa, void (*f)(uint64_t))
 {
     f(MACHINE_CODE);
     f(MACHINE_DATA);
-    f(MACHINE_COPY_32);
-    f(MACHINE_COPY_64);
+    f(machine_copy(isa));
 }
 
 static void unmap_page(uint64_t address)
@@ -79,7 +78,7 @@ int machine_start(enum insn_isa isa, void **state)
 
     assert_non_null(m);
     m->isa = isa;
-    for_each_page(map_page);
+    for_each_page(isa, map_page);
     share_a_processor();
     m->pid = fork();
     assert_true(m->pid >= 0);
@@ -102,7 +101,7 @@ int machine_stop(void **state)
 
     kill(m->pid, SIGKILL);
     assert_int_equal(waitpid(m->pid, NULL, 0), m->pid);
-    for_each_page(unmap_page);
+    for_each_page(m->isa, unmap_page);
     free(m);
     return 0;
 }
@@ -129,7 +128,7 @@ void machine_store(const struct insn_memory *mem)
 
 void machine_write_code(uint64_t address, const uint8_t *bytes, size_t n)
 {
-    memset(machine_at(address), 0xcc, 32);
+    memset(machine_at(address), 0xcc, MACHINE_PAGE);
     memcpy(machine_at(address), bytes, n);
 }
 

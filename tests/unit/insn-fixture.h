@@ -12,8 +12,6 @@
 
 #define MACHINE_CODE UINT64_C(0x20000000)
 #define MACHINE_DATA UINT64_C(0x30000000)
-#define MACHINE_COPY_32 UINT64_C(0x50000000)
-#define MACHINE_COPY_64 UINT64_C(0x700000000000)
 #define MACHINE_PAGE 4096U
 #define MACHINE_XSTATE 16384U
 
@@ -34,6 +32,11 @@ struct machine_state {
 /* For cmocka: puts a machine into *state, and takes it away again. */
 int machine_start(enum insn_isa isa, void **state);
 int machine_stop(void **state);
+
+static inline uint64_t machine_copy(enum insn_isa isa)
+{
+    return isa == INSN_I386 ? 0x50000000 : 0x700000000000;
+}
 
 static inline uint8_t *machine_at(uint64_t address)
 {

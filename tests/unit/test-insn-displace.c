@@ -17,11 +17,6 @@
 #define RANDOM_STEPS 30000
 #define STATES 200
 
-static uint64_t copy_address(const struct machine *m)
-{
-    return m->isa == INSN_I386 ? MACHINE_COPY_32 : MACHINE_COPY_64;
-}
-
 /* In the state of the x87, the address of the last instruction and of its operand; and what the
  * kernel keeps in that area for itself. */
 static bool xstate_is_equal(const struct machine *m, const uint8_t *a, const uint8_t *b)
@@ -39,10 +34,10 @@ static bool is_unsteady(const struct insn_x86 *x)
         return x->opcode == 0x9c || x->opcode == 0x9d;
     if (x->map != X86_MAP_0F)
         return false;
-    return x->opcode == 0x31 || x->opcode == 0x33 ||                   /* rdtsc, rdpmc */
-           (x->opcode == 0x01 && x->mod == 3) ||                       /* rdtscp */
-           x->opcode == 0xa2 ||                                        /* cpuid: slow in a VM */
-           (x->opcode == 0xc7 && (reg == 6 || reg == 7)) ||            /* rdrand, rdseed */
+    return x->opcode == 0x31 || x->opcode == 0x33 ||                    /* rdtsc, rdpmc */
+           (x->opcode == 0x01 && x->mod == 3) ||                        /* rdtscp */
+           x->opcode == 0xa2 ||                                         /* cpuid: slow in a VM */
+           (x->opcode == 0xc7 && (reg == 6 || reg == 7)) ||             /* rdrand, rdseed */
            (x->opcode == 0xae && x->mod == 3 && reg == 6 && x->repeat); /* umwait, tpause */
 }
 
@@ -92,6 +87,13 @@ static void print_outcome(const char *who, const struct outcome *o)
     print_error("\n");
 }
 
+/* Before each run: an instruction may have reached them. */
+static void write_both(const struct insn_copy *c, const uint8_t *bytes)
+{
+    machine_write_code(c->from, bytes, c->length);
+    machine_write_code(c->to, c->bytes, c->length);
+}
+
 /* Returns the signal that both ended with. */
 static int compare_once(struct machine *m, struct random *r, const uint8_t *bytes,
                         const struct insn *i)
@@ -105,12 +107,11 @@ static int compare_once(struct machine *m, struct random *r, const uint8_t *byte
     machine_random(m, r, &original.state.cpu);
     copied.state.cpu = original.state.cpu;
     memcpy(data, machine_at(MACHINE_DATA), MACHINE_PAGE);
-    if (!insn_displace(i, bytes, MACHINE_CODE, copy_address(m), &copy))
+    if (!insn_displace(i, bytes, MACHINE_CODE, machine_copy(m->isa), &copy))
         return 0;
-    machine_write_code(copy.from, bytes, i->length);
-    machine_write_code(copy.to, copy.bytes, copy.length);
-
+    write_both(&copy, bytes);
     run_original(m, data, &original);
+    write_both(&copy, bytes);
     run_copy(m, &copy, data, &copied);
     forget_failed_call(&copy, &original);
     forget_failed_call(&copy, &copied);
@@ -192,13 +193,13 @@ static void relative_to_the_program_counter(void **state)
 static void vectors_relative_to_the_program_counter(void **state)
 {
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) {
-        COMPARE(*state, "\xc5\xfd\x6f\x05\xf8\x07\x00\x10");             /* vmovdqa */
-        COMPARE(*state, "\xc4\xc1\x7d\x6f\x35\xf7\x07\x00\x10");         /* useless B */
-        COMPARE(*state, "\xc4\xe2\xcb\xf7\x3d\xf7\x07\x00\x10");         /* shrx: rsi and rdi named */
-        COMPARE(*state, "\xc4\xe2\xc3\xf6\x35\xf7\x07\x00\x10");         /* mulx, the same */
-        COMPARE(*state, "\xc4\xe2\x48\xf2\x3d\xf7\x07\x00\x10");         /* andn */
-        COMPARE(*state, "\xc4\xe3\xfb\xf0\x3d\xf6\x07\x00\x10\x11");     /* rorx */
-        COMPARE(*state, "\xc4\xe3\x75\x46\x05\xf6\x07\x00\x10\x20");     /* vperm2i128 */
+        COMPARE(*state, "\xc5\xfd\x6f\x05\xf8\x07\x00\x10");         /* vmovdqa */
+        COMPARE(*state, "\xc4\xc1\x7d\x6f\x35\xf7\x07\x00\x10");     /* useless B */
+        COMPARE(*state, "\xc4\xe2\xcb\xf7\x3d\xf7\x07\x00\x10");     /* shrx: rsi and rdi named */
+        COMPARE(*state, "\xc4\xe2\xc3\xf6\x35\xf7\x07\x00\x10");     /* mulx, the same */
+        COMPARE(*state, "\xc4\xe2\x48\xf2\x3d\xf7\x07\x00\x10");     /* andn */
+        COMPARE(*state, "\xc4\xe3\xfb\xf0\x3d\xf6\x07\x00\x10\x11"); /* rorx */
+        COMPARE(*state, "\xc4\xe3\x75\x46\x05\xf6\x07\x00\x10\x20"); /* vperm2i128 */
     }
     if (__builtin_cpu_supports("avx512f")) {
         COMPARE(*state, "\x62\xf1\x7c\x48\x10\x05\xf6\x07\x00\x10");     /* vmovups */
@@ -263,7 +264,7 @@ static void call_is_entered(struct machine *m, const char *bytes, size_t n, long
     assert_int_equal(insn_decode((const uint8_t *)bytes, n, m->isa, 0, &insn), 0);
     assert_int_equal(insn.class, INSN_SYSCALL);
     assert_int_equal(
-        insn_displace(&insn, (const uint8_t *)bytes, MACHINE_CODE, copy_address(m), &copy), 1);
+        insn_displace(&insn, (const uint8_t *)bytes, MACHINE_CODE, machine_copy(m->isa), &copy), 1);
     machine_write_code(copy.to, copy.bytes, copy.length);
     cpu.regs[0] = (uint64_t)number;
     insn_enter(&copy, &cpu);

@@ -25,7 +25,10 @@ struct example {
     size_t n;
 };
 
-#define E(name, bytes) {name, bytes, sizeof(bytes) - 1}
+#define E(name, bytes)                                                                             \
+    {                                                                                              \
+        name, bytes, sizeof(bytes) - 1                                                             \
+    }
 
 static const struct example long_examples[] = {
     E("nop", "\x90"),
@@ -179,8 +182,7 @@ static void print_cpu(const char *who, const struct insn_cpu *cpu)
 
 static void fail_with(const char *what, const uint8_t *bytes, const struct insn *i, uint32_t seed)
 {
-    print_error("%s, seed %" PRIu32 ", %s:", what, seed,
-                i->isa == INSN_I386 ? "i386" : "x86_64");
+    print_error("%s, seed %" PRIu32 ", %s:", what, seed, i->isa == INSN_I386 ? "i386" : "x86_64");
     for (size_t k = 0; k < i->length; k++)
         print_error(" %02x", bytes[k]);
     print_error("\n");
@@ -339,17 +341,17 @@ static void what_only_the_processor_can_do_is_refused(void **state)
     privileged.flags |= FLAG_IOPL;
     REFUSES("\x90", &traps, 0);
     REFUSES("\x8b\x00", &aligned, 0);
-    REFUSES("\xc3", &cpu, UINT64_C(1) << 47);       /* a return out of the address space */
-    REFUSES("\xff\x20", &cpu, UINT64_MAX);          /* a jump out of it */
-    REFUSES("\x9d", &cpu, 0x202 | FLAG_TF);         /* popf: begins to trap itself */
-    REFUSES("\x9d", &cpu, 0x202 | FLAG_ID);         /* what no tracer may set */
+    REFUSES("\xc3", &cpu, UINT64_C(1) << 47); /* a return out of the address space */
+    REFUSES("\xff\x20", &cpu, UINT64_MAX);    /* a jump out of it */
+    REFUSES("\x9d", &cpu, 0x202 | FLAG_TF);   /* popf: begins to trap itself */
+    REFUSES("\x9d", &cpu, 0x202 | FLAG_ID);   /* what no tracer may set */
     REFUSES("\x9d", &cpu, 0x202 | FLAG_NT);
     REFUSES("\x9d", &privileged, 0x202);
-    REFUSES("\x01\x00", &cpu, 0);     /* reads and writes memory */
-    REFUSES("\xf0\x01\x00", &cpu, 0); /* and locks it */
-    REFUSES("\x87\x00", &cpu, 0);     /* and does without saying so */
-    REFUSES("\x66\x50", &cpu, 0);     /* a push of 16 bits */
-    REFUSES("\x66\xc3", &cpu, 0);     /* a return of 16 bits */
+    REFUSES("\x01\x00", &cpu, 0);         /* reads and writes memory */
+    REFUSES("\xf0\x01\x00", &cpu, 0);     /* and locks it */
+    REFUSES("\x87\x00", &cpu, 0);         /* and does without saying so */
+    REFUSES("\x66\x50", &cpu, 0);         /* a push of 16 bits */
+    REFUSES("\x66\xc3", &cpu, 0);         /* a return of 16 bits */
     REFUSES("\xf3\x0f\x1e\xc8", &cpu, 0); /* rdsspd */
     REFUSES("\x0f\x05", &cpu, 0);
     REFUSES("\xcc", &cpu, 0);
