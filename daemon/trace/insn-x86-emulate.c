@@ -103,125 +103,163 @@ static void write_dst(struct run *r, uint64_t value)
                                         .size = (uint8_t)size};
 }
 
-/* Carry stays. */
-static void increment(struct run *r, bool down)
+static uint64_t read_dst(const struct run *r)
 {
-    uint64_t carry = r->cpu.flags & FLAG_CF;
-    uint64_t a = read_operand(r, r->x->dst, r->x->size);
-
-    write_dst(r, x86_alu(down ? 5 : 0, a, 1, r->x->size, &r->cpu.flags));
-    r->cpu.flags = (r->cpu.flags & ~(uint64_t)FLAG_CF) | carry;
+    return read_operand(r, r->x->dst, r->x->size);
 }
 
-static void run_alu(struct run *r)
+static uint64_t read_src(const struct run *r)
+{
+    return read_operand(r, r->x->src, r->x->src_size ? r->x->src_size : r->x->size);
+}
+
+/* One function an operation. Each returns whether it could be done. */
+
+static bool run_nop(struct run *r)
+{
+    return true;
+}
+
+static bool run_alu(struct run *r)
 {
     const struct insn_x86 *x = r->x;
-    uint64_t a = read_operand(r, x->dst, x->size);
-    uint64_t b = read_operand(r, x->src, x->size);
-    uint64_t result;
+    uint64_t result = x86_alu(x->variant, read_dst(r), read_src(r), x->size, &r->cpu.flags);
 
-    if (x->op == X86_OP_TEST) {
-        (void)x86_alu(4, a, b, x->size, &r->cpu.flags);
-        return;
-    }
-    result = x86_alu(x->variant, a, b, x->size, &r->cpu.flags);
-    if (x->variant != 7)
+    if (x->variant != X86_ALU_CMP)
         write_dst(r, result);
+    return true;
 }
 
-static void exchange(struct run *r)
+static bool run_test(struct run *r)
 {
-    uint64_t a = read_operand(r, r->x->dst, r->x->size);
-    uint64_t b = read_operand(r, r->x->src, r->x->size);
+    (void)x86_alu(X86_ALU_AND, read_dst(r), read_src(r), r->x->size, &r->cpu.flags);
+    return true;
+}
+
+static bool run_neg(struct run *r)
+{
+    write_dst(r, x86_alu(X86_ALU_SUB, 0, read_dst(r), r->x->size, &r->cpu.flags));
+    return true;
+}
+
+static bool run_not(struct run *r)
+{
+    write_dst(r, ~read_dst(r));
+    return true;
+}
+
+/* Carry stays. */
+static bool increment(struct run *r, unsigned variant)
+{
+    uint64_t carry = r->cpu.flags & FLAG_CF;
+
+    write_dst(r, x86_alu(variant, read_dst(r), 1, r->x->size, &r->cpu.flags));
+    r->cpu.flags = (r->cpu.flags & ~(uint64_t)FLAG_CF) | carry;
+    return true;
+}
+
+static bool run_inc(struct run *r)
+{
+    return increment(r, X86_ALU_ADD);
+}
+
+static bool run_dec(struct run *r)
+{
+    return increment(r, X86_ALU_SUB);
+}
+
+/* With zeroes above what is narrower. */
+static bool run_mov(struct run *r)
+{
+    write_dst(r, read_src(r));
+    return true;
+}
+
+static bool run_movsx(struct run *r)
+{
+    write_dst(r, x86_sign_extend(read_src(r), r->x->src_size));
+    return true;
+}
+
+static bool run_lea(struct run *r)
+{
+    write_dst(r, effective_address(r->i, &r->cpu));
+    return true;
+}
+
+static bool run_xchg(struct run *r)
+{
+    uint64_t a = read_dst(r), b = read_src(r);
 
     write_reg(r, r->x->dst.reg, b, r->x->size);
     write_reg(r, r->x->src.reg, a, r->x->size);
+    return true;
 }
 
-/* The accumulator becomes twice as wide in itself, or its sign fills rdx. */
-static void widen(struct run *r)
+static bool run_bswap(struct run *r)
 {
-    const struct insn_x86 *x = r->x;
-    uint64_t a = r->cpu.regs[RAX];
-
-    if (x->op == X86_OP_WIDEN)
-        write_dst(r, x86_sign_extend(a, x->size / 2U));
-    else
-        write_dst(r, x86_sign_extend(a, x->size) >> 63 ? UINT64_MAX : 0);
-}
-
-static void byte_swap(struct run *r)
-{
-    uint64_t a = read_operand(r, r->x->dst, r->x->size);
+    uint64_t a = read_dst(r);
 
     write_dst(r, r->x->size == 8 ? __builtin_bswap64(a) : __builtin_bswap32((uint32_t)a));
+    return true;
 }
 
-static void change_flag(struct run *r)
+/* The accumulator becomes twice as wide in itself. */
+static bool run_widen(struct run *r)
+{
+    write_dst(r, x86_sign_extend(r->cpu.regs[RAX], r->x->size / 2U));
+    return true;
+}
+
+/* The accumulator's sign fills rdx. */
+static bool run_sign(struct run *r)
+{
+    write_dst(r, x86_sign_extend(r->cpu.regs[RAX], r->x->size) >> 63 ? UINT64_MAX : 0);
+    return true;
+}
+
+static bool run_flag(struct run *r)
 {
     switch (r->x->variant) {
     case 5:
         r->cpu.flags ^= FLAG_CF;
-        break;
+        return true;
     case 8:
         r->cpu.flags &= ~(uint64_t)FLAG_CF;
-        break;
+        return true;
     case 9:
         r->cpu.flags |= FLAG_CF;
-        break;
+        return true;
     case 12:
         r->cpu.flags &= ~(uint64_t)FLAG_DF;
-        break;
+        return true;
     case 13:
         r->cpu.flags |= FLAG_DF;
-        break;
-    }
-}
-
-/* In registers, and at most one store. */
-static void run_data(struct run *r)
-{
-    const struct insn_x86 *x = r->x;
-    uint64_t src;
-
-    switch (x->op) {
-    case X86_OP_MOV:
-        write_dst(r, read_operand(r, x->src, x->size));
-        break;
-    case X86_OP_MOVZX:
-        write_dst(r, read_operand(r, x->src, x->src_size));
-        break;
-    case X86_OP_MOVSX:
-        write_dst(r, x86_sign_extend(read_operand(r, x->src, x->src_size), x->src_size));
-        break;
-    case X86_OP_LEA:
-        write_dst(r, effective_address(r->i, &r->cpu));
-        break;
-    case X86_OP_NOT:
-        write_dst(r, ~read_operand(r, x->dst, x->size));
-        break;
-    case X86_OP_NEG:
-        src = read_operand(r, x->dst, x->size);
-        write_dst(r, x86_alu(5, 0, src, x->size, &r->cpu.flags));
-        break;
-    case X86_OP_CMOV: /* writes in any case: of 32 bits the upper half goes */
-        src = read_operand(r, x->src, x->size);
-        write_dst(r,
-                  x86_condition(x->variant, r->cpu.flags) ? src : read_reg(r, x->dst.reg, x->size));
-        break;
-    case X86_OP_SET:
-        write_dst(r, x86_condition(x->variant, r->cpu.flags));
-        break;
+        return true;
     default:
-        break;
+        return false;
     }
 }
 
-static void push(struct run *r, uint64_t value)
+/* Writes in any case: of 32 bits the upper half goes. */
+static bool run_cmov(struct run *r)
+{
+    write_dst(r, x86_condition(r->x->variant, r->cpu.flags) ? read_src(r) : read_dst(r));
+    return true;
+}
+
+static bool run_set(struct run *r)
+{
+    write_dst(r, x86_condition(r->x->variant, r->cpu.flags));
+    return true;
+}
+
+static bool push(struct run *r, uint64_t value)
 {
     r->cpu.regs[RSP] = (r->cpu.regs[RSP] - r->word) & word_mask(r->i);
     r->store = (struct insn_memory){
         .address = r->cpu.regs[RSP], .value = value & x86_mask(r->word), .size = r->word};
+    return true;
 }
 
 static void drop(struct run *r, uint64_t n)
@@ -229,10 +267,29 @@ static void drop(struct run *r, uint64_t n)
     r->cpu.regs[RSP] = (r->cpu.regs[RSP] + n) & word_mask(r->i);
 }
 
+/* Of rsp: as it was. */
+static bool run_push(struct run *r)
+{
+    return push(r, read_src(r));
+}
+
+static bool run_pushf(struct run *r)
+{
+    return push(r, r->cpu.flags & ~(uint64_t)(FLAG_RF | FLAG_VM));
+}
+
+/* Into rsp: the value wins. */
+static bool run_pop(struct run *r)
+{
+    drop(r, r->word);
+    write_dst(r, r->loaded);
+    return true;
+}
+
 #define POPF_CHANGES (FLAGS_ARITHMETIC | FLAG_DF | FLAG_AC)
 
 /* Refused: what a program may set there, and no tracer for it. */
-static bool pop_flags(struct run *r)
+static bool run_popf(struct run *r)
 {
     uint64_t old = r->cpu.flags;
 
@@ -243,31 +300,12 @@ static bool pop_flags(struct run *r)
     return true;
 }
 
-static bool run_stack(struct run *r)
+static bool run_leave(struct run *r)
 {
-    const struct insn_x86 *x = r->x;
-
-    switch (x->op) {
-    case X86_OP_PUSH: /* of rsp: as it was */
-        push(r, read_operand(r, x->src, r->word));
-        return true;
-    case X86_OP_PUSHF:
-        push(r, r->cpu.flags & ~(uint64_t)(FLAG_RF | FLAG_VM));
-        return true;
-    case X86_OP_POP: /* into rsp: the value wins */
-        drop(r, r->word);
-        write_reg(r, x->dst.reg, r->loaded, r->word);
-        return true;
-    case X86_OP_POPF:
-        return pop_flags(r);
-    case X86_OP_LEAVE:
-        r->cpu.regs[RSP] = r->cpu.regs[RBP];
-        drop(r, r->word);
-        r->cpu.regs[RBP] = r->loaded & x86_mask(r->word);
-        return true;
-    default:
-        return false;
-    }
+    r->cpu.regs[RSP] = r->cpu.regs[RBP];
+    drop(r, r->word);
+    r->cpu.regs[RBP] = r->loaded & x86_mask(r->word);
+    return true;
 }
 
 /* Out of the address space the processor faults, before the jump or behind it. */
@@ -275,6 +313,32 @@ static bool jump(struct run *r, uint64_t target)
 {
     r->next = target & word_mask(r->i);
     return r->next < USER_END;
+}
+
+static bool branch(struct run *r)
+{
+    if (r->x->src.kind == X86_IMM)
+        return jump(r, r->next + (uint64_t)r->x->imm);
+    return jump(r, read_src(r));
+}
+
+/* The target first: it may be in rsp. */
+static bool run_call(struct run *r)
+{
+    uint64_t after = r->next;
+
+    return branch(r) && push(r, after);
+}
+
+static bool run_ret(struct run *r)
+{
+    drop(r, r->word + (uint64_t)(uint16_t)r->x->imm);
+    return jump(r, r->loaded);
+}
+
+static bool run_jcc(struct run *r)
+{
+    return !x86_condition(r->x->variant, r->cpu.flags) || branch(r);
 }
 
 /* Counts down in rcx (ecx with the prefix, in i386 cx), and asks the zero flag. */
@@ -291,88 +355,23 @@ static bool loop_goes_on(struct run *r)
     return count != 0 && (r->x->variant == 2 || zero == (r->x->variant == 1));
 }
 
-static bool run_flow(struct run *r)
+static bool run_loop(struct run *r)
 {
-    const struct insn_x86 *x = r->x;
-    uint64_t target;
-
-    if (x->src.kind == X86_IMM)
-        target = r->next + (uint64_t)x->imm;
-    else
-        target = read_operand(r, x->src, r->word);
-    switch (x->op) {
-    case X86_OP_JMP:
-        return jump(r, target);
-    case X86_OP_JCC:
-        return !x86_condition(x->variant, r->cpu.flags) || jump(r, target);
-    case X86_OP_LOOP:
-        return !loop_goes_on(r) || jump(r, target);
-    case X86_OP_CALL:
-        push(r, r->next);
-        return jump(r, target);
-    case X86_OP_RET:
-        drop(r, r->word + (uint64_t)(uint16_t)x->imm);
-        return jump(r, r->loaded);
-    default:
-        return false;
-    }
+    return !loop_goes_on(r) || branch(r);
 }
 
-static bool run_plan(struct run *r)
-{
-    switch (r->x->op) {
-    case X86_OP_NONE:
-        return false;
-    case X86_OP_NOP:
-        return true;
-    case X86_OP_ALU:
-    case X86_OP_TEST:
-        run_alu(r);
-        return true;
-    case X86_OP_MOV:
-    case X86_OP_MOVZX:
-    case X86_OP_MOVSX:
-    case X86_OP_LEA:
-    case X86_OP_NOT:
-    case X86_OP_NEG:
-    case X86_OP_CMOV:
-    case X86_OP_SET:
-        run_data(r);
-        return true;
-    case X86_OP_XCHG:
-        exchange(r);
-        return true;
-    case X86_OP_INC:
-        increment(r, false);
-        return true;
-    case X86_OP_DEC:
-        increment(r, true);
-        return true;
-    case X86_OP_BSWAP:
-        byte_swap(r);
-        return true;
-    case X86_OP_WIDEN:
-    case X86_OP_SIGN:
-        widen(r);
-        return true;
-    case X86_OP_CARRY:
-        change_flag(r);
-        return true;
-    case X86_OP_PUSH:
-    case X86_OP_POP:
-    case X86_OP_PUSHF:
-    case X86_OP_POPF:
-    case X86_OP_LEAVE:
-        return run_stack(r);
-    case X86_OP_RET:
-    case X86_OP_CALL:
-    case X86_OP_JMP:
-    case X86_OP_JCC:
-    case X86_OP_LOOP:
-        return run_flow(r);
-    }
-    return false;
-}
+static bool (*const operations[])(struct run *) = {
+    [X86_OP_NOP] = run_nop,     [X86_OP_ALU] = run_alu,     [X86_OP_TEST] = run_test,
+    [X86_OP_MOV] = run_mov,     [X86_OP_MOVZX] = run_mov,   [X86_OP_MOVSX] = run_movsx,
+    [X86_OP_LEA] = run_lea,     [X86_OP_XCHG] = run_xchg,   [X86_OP_INC] = run_inc,
+    [X86_OP_DEC] = run_dec,     [X86_OP_NOT] = run_not,     [X86_OP_NEG] = run_neg,
+    [X86_OP_BSWAP] = run_bswap, [X86_OP_WIDEN] = run_widen, [X86_OP_SIGN] = run_sign,
+    [X86_OP_FLAG] = run_flag,   [X86_OP_CMOV] = run_cmov,   [X86_OP_SET] = run_set,
+    [X86_OP_PUSH] = run_push,   [X86_OP_POP] = run_pop,     [X86_OP_PUSHF] = run_pushf,
+    [X86_OP_POPF] = run_popf,   [X86_OP_LEAVE] = run_leave, [X86_OP_RET] = run_ret,
+    [X86_OP_CALL] = run_call,   [X86_OP_JMP] = branch,      [X86_OP_JCC] = run_jcc,
+    [X86_OP_LOOP] = run_loop,
+};
 
 /* The processor would trap, or check alignment, behind and within the instruction. */
 static bool is_possible(const struct insn *i, const struct insn_cpu *cpu)
@@ -416,7 +415,7 @@ int insn_emulate(const struct insn *i, struct insn_cpu *cpu, const struct insn_m
     if (!is_possible(i, cpu))
         return 0;
     r.next = (cpu->ip + i->length) & word_mask(i);
-    if (!run_plan(&r))
+    if (!operations[i->x86.op](&r))
         return 0;
     r.cpu.ip = r.next;
     r.cpu.flags &= ~(uint64_t)FLAG_RF;

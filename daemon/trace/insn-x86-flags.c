@@ -63,26 +63,26 @@ uint64_t x86_alu(unsigned variant, uint64_t a, uint64_t b, unsigned size, uint64
     a &= x86_mask(size);
     b &= x86_mask(size);
     switch (variant & 7) {
-    case 0:
+    case X86_ALU_ADD:
         result = add(a, b, false, size, &set);
         break;
-    case 1:
+    case X86_ALU_OR:
         result = logic(a | b, size, &set);
         break;
-    case 2:
+    case X86_ALU_ADC:
         result = add(a, b, carry, size, &set);
         break;
-    case 3:
+    case X86_ALU_SBB:
         result = subtract(a, b, carry, size, &set);
         break;
-    case 4:
+    case X86_ALU_AND:
         result = logic(a & b, size, &set);
         break;
-    case 5:
-    case 7:
+    case X86_ALU_SUB:
+    case X86_ALU_CMP:
         result = subtract(a, b, false, size, &set);
         break;
-    case 6:
+    case X86_ALU_XOR:
         result = logic(a ^ b, size, &set);
         break;
     }

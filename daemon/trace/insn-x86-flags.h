@@ -31,10 +31,22 @@ static inline uint64_t x86_mask(unsigned size)
     return size == 8 ? UINT64_MAX : (UINT64_C(1) << (8 * size)) - 1;
 }
 
+/* The arithmetic operations as the encoding numbers them. */
+enum {
+    X86_ALU_ADD,
+    X86_ALU_OR,
+    X86_ALU_ADC,
+    X86_ALU_SBB,
+    X86_ALU_AND,
+    X86_ALU_SUB,
+    X86_ALU_XOR,
+    X86_ALU_CMP,
+};
+
 uint64_t x86_sign_extend(uint64_t value, unsigned size);
 
-/* variant: the operation as the encoding numbers it: add or adc sbb and sub xor cmp. Returns the
- * result (of cmp too, which nobody stores) and changes *flags. */
+/* variant: one of the above. Returns the result (of cmp too, which nobody stores) and changes
+ * *flags. */
 uint64_t x86_alu(unsigned variant, uint64_t a, uint64_t b, unsigned size, uint64_t *flags);
 
 /* Whether condition (the low nibble of jcc) holds. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/trace/insn-x86-flags.h"
 #include "daemon/trace/insn.h"
 
 /* What it would mean to emulate an instruction: an operation on two operands, of which one at most
@@ -50,13 +51,11 @@ static void set_unless_mem(struct insn_x86 *x, enum x86_op op, struct x86_operan
         set(x, op, dst, src);
 }
 
-#define ALU_CMP 7
-
 static void plan_alu(struct insn_x86 *x, uint8_t variant, struct x86_operand dst,
                      struct x86_operand src)
 {
     x->variant = variant;
-    if (variant == ALU_CMP)
+    if (variant == X86_ALU_CMP)
         set(x, X86_OP_ALU, dst, src);
     else
         set_unless_mem(x, X86_OP_ALU, dst, src);
@@ -198,7 +197,7 @@ static void plan_accumulator(struct insn_x86 *x)
     case 0xf8 ... 0xf9:
     case 0xfc ... 0xfd:
         x->variant = x->opcode & 15;
-        set(x, X86_OP_CARRY, none(), none());
+        set(x, X86_OP_FLAG, none(), none());
         break;
     default:
         break;
@@ -335,30 +334,12 @@ static void plan_two(struct insn_x86 *x, uint8_t stack_size)
 
 static bool is_flow(const struct insn_x86 *x)
 {
-    switch (x->op) {
-    case X86_OP_RET:
-    case X86_OP_CALL:
-    case X86_OP_JMP:
-    case X86_OP_JCC:
-    case X86_OP_LOOP:
-        return true;
-    default:
-        return false;
-    }
+    return x->op >= X86_OP_RET;
 }
 
 static bool is_stack(const struct insn_x86 *x)
 {
-    switch (x->op) {
-    case X86_OP_PUSH:
-    case X86_OP_POP:
-    case X86_OP_PUSHF:
-    case X86_OP_POPF:
-    case X86_OP_LEAVE:
-        return true;
-    default:
-        return false;
-    }
+    return x->op >= X86_OP_PUSH && x->op < X86_OP_RET;
 }
 
 static bool segment_is_known(const struct insn_x86 *x, bool long_mode)

@@ -33,11 +33,11 @@ struct x86_operand {
     uint8_t reg;
 };
 
-/* What is emulated. */
+/* What is emulated. Those through the stack, and then those that go elsewhere, are the last. */
 enum x86_op {
     X86_OP_NONE, /* this one is not */
     X86_OP_NOP,
-    X86_OP_ALU, /* variant: add or adc sbb and sub xor cmp, as the encoding has them */
+    X86_OP_ALU, /* variant: X86_ALU_... */
     X86_OP_TEST,
     X86_OP_MOV,
     X86_OP_MOVZX,
@@ -51,7 +51,7 @@ enum x86_op {
     X86_OP_BSWAP,
     X86_OP_WIDEN, /* cbw cwde cdqe */
     X86_OP_SIGN,  /* cwd cdq cqo */
-    X86_OP_CARRY, /* variant: low nibble of the opcode: cmc clc stc cld std */
+    X86_OP_FLAG,  /* variant: low nibble of the opcode: cmc clc stc cld std */
     X86_OP_CMOV,  /* variant: condition */
     X86_OP_SET,   /* variant: condition */
     X86_OP_PUSH,

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +22,8 @@
 #define CS_32 0x23
 #define CS_64 0x33
 #define SS 0x2b
+#define FLAGS_RANDOM UINT64_C(0xcd5) /* OF DF SF ZF AF PF CF */
+#define FLAGS_FIXED UINT64_C(0x202)
 
 static void map_page(uint64_t address)
 {
@@ -61,6 +64,7 @@ static void share_a_processor(void)
     (void)sched_setaffinity(0, sizeof(set), &set);
 }
 
+static void be_the_machine(pid_t parent) __attribute__((noreturn));
 static void be_the_machine(pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -68,31 +72,6 @@ static void be_the_machine(pid_t parent)
         _exit(1);
     raise(SIGSTOP);
     _exit(1);
-}
-
-int machine_start(enum insn_isa isa, void **state)
-{
-    struct machine *m = calloc(1, sizeof(*m));
-    pid_t parent = getpid();
-    struct iovec iov;
-
-    assert_non_null(m);
-    m->isa = isa;
-    for_each_page(isa, map_page);
-    share_a_processor();
-    m->pid = fork();
-    assert_true(m->pid >= 0);
-    if (m->pid == 0)
-        be_the_machine(parent);
-    *state = m;
-    assert_int_equal(wait_for_stop(m), SIGSTOP);
-    assert_int_equal(
-        ptrace(PTRACE_SETOPTIONS, m->pid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL), 0);
-    assert_int_equal(ptrace(PTRACE_GETREGS, m->pid, NULL, &m->regs), 0);
-    iov = (struct iovec){.iov_base = m->xstate, .iov_len = sizeof(m->xstate)};
-    assert_int_equal(ptrace(PTRACE_GETREGSET, m->pid, (void *)NT_X86_XSTATE, &iov), 0);
-    m->xstate_size = iov.iov_len;
-    return 0;
 }
 
 int machine_stop(void **state)
@@ -231,6 +210,83 @@ int machine_finish_syscall(struct machine *m, struct insn_cpu *cpu, long number)
     return signo;
 }
 
+/* The machine makes a system call; it has to succeed. */
+static void call(struct machine *m, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    struct insn_cpu cpu = {.ip = MACHINE_CODE, .flags = FLAGS_FIXED};
+
+    cpu.regs[0] = (uint64_t)number;
+    cpu.regs[7] = a, cpu.regs[6] = b, cpu.regs[2] = c, cpu.regs[10] = d;
+    assert_int_equal(machine_syscall(m, &cpu), SIGTRAP | 0x80);
+    assert_int_equal(machine_finish_syscall(m, &cpu, number), SIGTRAP | 0x80);
+    assert_int_equal(cpu.regs[0], 0);
+}
+
+/* Linux 5.13; older headers of libc have neither. */
+#define GET_RSEQ_CONFIGURATION 0x420f
+
+struct rseq_registration {
+    uint64_t pointer;
+    uint32_t size, signature, flags, pad;
+};
+
+/* Libc's: the kernel would write to it at each return, or raise SIGSEGV. */
+static void unregister_rseq(struct machine *m)
+{
+    struct rseq_registration c = {};
+
+    if (ptrace(GET_RSEQ_CONFIGURATION, m->pid, sizeof(c), &c) < 0 || !c.pointer)
+        return;
+    call(m, SYS_rseq, c.pointer, c.size, 1 /* RSEQ_FLAG_UNREGISTER */, c.signature);
+}
+
+static void unmap(struct machine *m, uint64_t from, uint64_t to)
+{
+    call(m, SYS_munmap, from, to - from, 0, 0);
+}
+
+/* What a random address may reach is what both runs of an instruction begin with. It executes
+ * nothing of its own any more. */
+static void unmap_the_rest(struct machine *m)
+{
+    enum insn_isa isa = m->isa;
+
+    m->isa = INSN_X86_64;
+    machine_write_code(MACHINE_CODE, (const uint8_t *)"\x0f\x05", 2);
+    unregister_rseq(m);
+    unmap(m, 0, MACHINE_CODE);
+    unmap(m, MACHINE_CODE + MACHINE_PAGE, MACHINE_DATA);
+    unmap(m, MACHINE_DATA + MACHINE_PAGE, machine_copy(isa));
+    unmap(m, machine_copy(isa) + MACHINE_PAGE, (UINT64_C(1) << 47) - MACHINE_PAGE);
+    m->isa = isa;
+}
+
+int machine_start(enum insn_isa isa, void **state)
+{
+    struct machine *m = calloc(1, sizeof(*m));
+    pid_t parent = getpid();
+    struct iovec iov;
+
+    assert_non_null(m);
+    m->isa = isa;
+    for_each_page(isa, map_page);
+    share_a_processor();
+    m->pid = fork();
+    assert_true(m->pid >= 0);
+    if (m->pid == 0)
+        be_the_machine(parent);
+    *state = m;
+    assert_int_equal(wait_for_stop(m), SIGSTOP);
+    assert_int_equal(
+        ptrace(PTRACE_SETOPTIONS, m->pid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL), 0);
+    assert_int_equal(ptrace(PTRACE_GETREGS, m->pid, NULL, &m->regs), 0);
+    iov = (struct iovec){.iov_base = m->xstate, .iov_len = sizeof(m->xstate)};
+    assert_int_equal(ptrace(PTRACE_GETREGSET, m->pid, (void *)NT_X86_XSTATE, &iov), 0);
+    m->xstate_size = iov.iov_len;
+    unmap_the_rest(m);
+    return 0;
+}
+
 uint64_t random_64(struct random *r)
 {
     uint64_t high = random_below(r, UINT32_MAX);
@@ -257,9 +313,6 @@ static uint64_t random_value(struct random *r)
         return random_64(r);
     return edges[random_below(r, sizeof(edges) / sizeof(edges[0]))];
 }
-
-#define FLAGS_RANDOM UINT64_C(0xcd5) /* OF DF SF ZF AF PF CF */
-#define FLAGS_FIXED UINT64_C(0x202)
 
 void machine_random(const struct machine *m, struct random *r, struct insn_cpu *ret)
 {
