@@ -38,6 +38,7 @@ bool event_queue_push(struct event_queue *q, struct event *e)
     event_ref(e); /* not inside the macro, which evaluates its arguments many times */
     TAILQ_INSERT_TAIL(&q->events, e, queue);
     q->n_events++;
+    q->pushed++;
     if (!q->next_unsent && e->unsent)
         q->next_unsent = e;
     return true;

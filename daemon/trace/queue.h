@@ -18,6 +18,7 @@ struct event_queue {
     size_t n_events;
     size_t limit;
     uint64_t lost;
+    uint64_t pushed; /* events that were ever taken in: tells whether something is new */
     bool streaming;
     bool keeping; /* for GetEvent */
 };

@@ -311,7 +311,7 @@ static int method_take_event(sd_bus_message *m, void *userdata, sd_bus_error *er
             return r;
         event_queue_mark_taken(&s->core->queue, e);
     } else
-        s->wants_ready = true;
+        stream_want_ready(s);
     return send_reply(reply);
 }
 

@@ -249,13 +249,28 @@ static void tell_lost(struct tracer *t, struct tracer_session *s)
     t->rearm = true;
 }
 
+/* Others' events that were there before are no news: who asks for one thread's would be told of
+ * them for ever. Of several that found nothing the first counts, and what came since is told to
+ * all. */
+void stream_want_ready(struct tracer_session *s)
+{
+    if (!s->wants_ready)
+        s->nothing_at = s->core->queue.pushed;
+    s->wants_ready = true;
+}
+
+static bool is_ready_wanted(const struct tracer_session *s)
+{
+    return s->wants_ready && s->core->queue.pushed != s->nothing_at;
+}
+
 static void flush_session(struct tracer *t, struct tracer_session *s)
 {
     struct event_queue *q = &s->core->queue;
 
     while (send_events(t, s) > 0)
         ;
-    if (s->wants_ready && event_queue_find(q, 0, 0)) {
+    if (is_ready_wanted(s) && event_queue_find(q, 0, 0)) {
         s->wants_ready = false;
         (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Ready",
                                  "s", s->id);
@@ -274,7 +289,7 @@ bool stream_has_output(const struct tracer_session *s)
 {
     const struct event_queue *q = &s->core->queue;
 
-    return (s->credit > 0 && event_queue_next_unsent(q)) || s->wants_ready ||
+    return (s->credit > 0 && event_queue_next_unsent(q)) || is_ready_wanted(s) ||
            (q->lost != s->lost_told && !is_lost_timer_armed(s));
 }
 

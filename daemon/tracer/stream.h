@@ -20,6 +20,9 @@ bool stream_has_output(const struct tracer_session *s);
 /* The count of lost events, if it has changed: who empties the queue finds it complete. */
 void stream_tell_lost(struct tracer *t, struct tracer_session *s);
 
+/* A TakeEvent has found nothing: the next event of the session makes a Ready. */
+void stream_want_ready(struct tracer_session *s);
+
 /* Events of every session that may stream, Ready, Lost, Idle. */
 void stream_flush(struct tracer *t);
 

@@ -26,6 +26,7 @@ struct tracer_session {
 
     uint32_t credit;             /* events that may still be streamed ahead of the broker */
     bool wants_ready;            /* a TakeEvent found nothing */
+    uint64_t nothing_at;         /* the first that did, by what the queue had taken in */
     uint64_t lost_told;          /* the count that the broker knows */
     sd_event_source *lost_timer; /* while it is armed, the count is not told again */
     TAILQ_ENTRY(tracer_session) sessions;

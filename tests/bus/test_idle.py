@@ -73,6 +73,15 @@ class Idle:
         session.send("GetEvent", "t", 2**64 - 1)
         self.assert_idle()
 
+    def test_waiting_for_one_thread_while_another_s_event_lies_there(self):
+        session = self.new_session(queue=True)
+        tracee = self.tracee("many-threads", 2)
+        process = session.attach(tracee.pid)
+        held, quiet = (process.thread(tid) for tid in tracee.threads())
+        held.interrupt()
+        quiet.send("GetEvent", "t", 60000000)
+        self.assert_idle()
+
     def test_after_load(self):
         session = self.new_session()
         tracee = self.tracee("threads-come-and-go", 4, 200)

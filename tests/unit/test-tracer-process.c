@@ -233,6 +233,69 @@ static void ends_clean_after_a_session_s_life(void **state)
     assert_int_equal(exit_status_of_tracer(f), 0);
 }
 
+static int count_ready(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    int *n = userdata;
+
+    if (sd_bus_message_is_signal(m, PTRACED_TRACER_INTERFACE, "Ready"))
+        (*n)++;
+    return 0;
+}
+
+/* Answers nothing; returns what `n_ready` has become when nothing has come for 100 ms. */
+static int settled(struct fixture *f, const int *n_ready)
+{
+    int r;
+
+    do {
+        while ((r = sd_bus_process(f->bus, NULL)) > 0)
+            ;
+        assert_return_code(r, 0);
+        assert_true(*n_ready < 100);
+    } while (sd_bus_wait(f->bus, 100 * 1000) > 0);
+    return *n_ready;
+}
+
+static int take_event(struct fixture *f, pid_t pid, const char *kind)
+{
+    sd_bus_message *reply;
+    int n;
+
+    assert_return_code(sd_bus_call_method(f->bus, TRACER, "TakeEvent", NULL, &reply, "suu", "s1",
+                                          (uint32_t)pid, 0u),
+                       0);
+    n = count_events(reply, kind);
+    sd_bus_message_unref(reply);
+    return n;
+}
+
+/* An event of one process waits to be taken while somebody waits for one of another. */
+static void tells_that_something_is_ready_only_when_something_new_is(void **state)
+{
+    struct fixture *f = *state;
+    const pid_t other = getpid();
+    char path[PTRACED_PATH_MAX];
+    int n_ready = 0;
+
+    open_session(f);
+    assert_return_code(attach(f, NULL), 0);
+    assert_return_code(sd_bus_add_filter(f->bus, NULL, count_ready, &n_ready), 0);
+    assert_int_equal(take_event(f, other, ""), 0);
+    assert_int_equal(settled(f, &n_ready), 0);
+
+    /* A second question does not make the tracer forget what the first one still waits for. */
+    ptraced_path_process(path, "s1", f->tracee);
+    assert_return_code(sd_bus_call_method(f->bus, NULL, path, PTRACED_PROCESS_INTERFACE, "Continue",
+                                          NULL, NULL, "a{sv}", 0),
+                       0);
+    assert_return_code(kill(f->tracee, SIGWINCH), errno);
+    assert_int_equal(take_event(f, other, ""), 0);
+    assert_int_equal(settled(f, &n_ready), 1);
+    assert_int_equal(take_event(f, f->tracee, "stop"), 1);
+    assert_int_equal(take_event(f, f->tracee, "signal"), 1);
+    assert_int_equal(take_event(f, 0, ""), 0);
+}
+
 static void keeps_its_tracees_without_a_broker_and_gives_them_to_the_next(void **state)
 {
     struct fixture *f = *state;
@@ -287,6 +350,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate_setup_teardown(ends_clean_after_a_session_s_life, setup, teardown,
                                                  &f),
+        cmocka_unit_test_prestate_setup_teardown(
+            tells_that_something_is_ready_only_when_something_new_is, setup, teardown, &f),
         cmocka_unit_test_prestate_setup_teardown(
             keeps_its_tracees_without_a_broker_and_gives_them_to_the_next, setup, teardown, &f),
         cmocka_unit_test_prestate_setup_teardown(releases_everything_when_its_keeper_dies, setup,
