@@ -13,7 +13,9 @@
  * stays stopped, and the ring is not lost, until the tracer has served the event loop and resumes
  * it without the signal; if something is ready then, it rings again at once. There is no moment at
  * which a request could be missed, and the path from stop to resume has no second descriptor to
- * look at: signalfd and epoll in its place cost a quarter of the system-call stops a second.
+ * look at: signalfd and epoll in its place cost a quarter of the system-call stops a second. What
+ * the event loop waits for has to be ready for any process that asks; a signalfd is not
+ * (terminate.c).
  *
  * As a child that is traced by its own parent it stands before all tracees in the kernel's wait
  * order, so requests are heard under any flood of stops. */

@@ -12,6 +12,7 @@
 #include "daemon/tracer/control.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/stream.h"
+#include "daemon/tracer/terminate.h"
 #include "daemon/tracer/tracer.h"
 
 #define RELEASE_USEC (2 * 1000 * 1000)
@@ -48,21 +49,11 @@ static const struct trace_hooks hooks = {
     .process_removed = on_process_removed,
 };
 
-static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info,
-                        void *userdata)
-{
-    tracer_release(userdata);
-    return 0;
-}
-
-static int add_signals(struct tracer *t)
+static int settle_signals(void)
 {
     sigset_t mask;
-    int r;
 
     sigemptyset(&mask);
-    sigaddset(&mask, SIGTERM);
-    sigaddset(&mask, SIGINT);
     /* A tracer that its keeper traces would stop at every SIGCHLD; it asks waitid() instead. */
     sigaddset(&mask, SIGCHLD);
     if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
@@ -71,10 +62,7 @@ static int add_signals(struct tracer *t)
                   NULL) < 0)
         return -errno;
     signal(SIGPIPE, SIG_IGN);
-    r = sd_event_add_signal(t->event, NULL, SIGTERM, on_terminate, t);
-    if (r < 0)
-        return r;
-    return sd_event_add_signal(t->event, NULL, SIGINT, on_terminate, t);
+    return 0;
 }
 
 int tracer_new(int control_fd, int ledger_fd, struct tracer **ret)
@@ -94,7 +82,9 @@ int tracer_new(int control_fd, int ledger_fd, struct tracer **ret)
     if (r >= 0)
         r = trace_new(&hooks, t, t->ledger, &t->trace);
     if (r >= 0)
-        r = add_signals(t);
+        r = settle_signals();
+    if (r >= 0)
+        r = terminate_watch(t);
     if (r >= 0)
         r = control_watch(t);
     if (r >= 0)

@@ -326,6 +326,28 @@ static void releases_everything_when_its_keeper_dies(void **state)
     assert_int_equal(kill(f->tracee, 0), 0);
 }
 
+static void releases_everything_when_told_to_terminate_by(struct fixture *f, int signo)
+{
+    open_session(f);
+    assert_return_code(attach(f, NULL), 0);
+    assert_int_equal(state_of_tracee(f), 't');
+    usleep(50000); /* it sleeps, and only the doorbell can wake it */
+    assert_return_code(kill(f->tracer, signo), errno);
+    assert_int_equal(exit_status_of_tracer(f), 0);
+    assert_int_not_equal(state_of_tracee(f), 't');
+    assert_int_equal(kill(f->tracee, 0), 0);
+}
+
+static void releases_everything_at_sigterm(void **state)
+{
+    releases_everything_when_told_to_terminate_by(*state, SIGTERM);
+}
+
+static void releases_everything_at_sigint(void **state)
+{
+    releases_everything_when_told_to_terminate_by(*state, SIGINT);
+}
+
 static void refusals_name_what_is_wrong(void **state)
 {
     struct fixture *f = *state;
@@ -356,6 +378,10 @@ int main(int argc, char **argv)
             keeps_its_tracees_without_a_broker_and_gives_them_to_the_next, setup, teardown, &f),
         cmocka_unit_test_prestate_setup_teardown(releases_everything_when_its_keeper_dies, setup,
                                                  teardown, &f),
+        cmocka_unit_test_prestate_setup_teardown(releases_everything_at_sigterm, setup, teardown,
+                                                 &f),
+        cmocka_unit_test_prestate_setup_teardown(releases_everything_at_sigint, setup, teardown,
+                                                 &f),
         cmocka_unit_test_prestate_setup_teardown(refusals_name_what_is_wrong, setup, teardown, &f),
     };
 
