@@ -37,6 +37,7 @@ static void raise_class(struct batch *b)
     b->old_policy = sched_getscheduler(0);
     if (b->old_policy < 0 || sched_getparam(0, &param) < 0)
         return;
+    b->old_policy &= ~SCHED_RESET_ON_FORK;
     b->old_priority = param.sched_priority;
     param.sched_priority = sched_get_priority_min(SCHED_FIFO);
     if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) < 0) {
@@ -46,12 +47,14 @@ static void raise_class(struct batch *b)
     b->raised = true;
 }
 
+/* The flag stays: the kernel lets nobody clear it without CAP_SYS_NICE, and the right to raise may
+ * come from RLIMIT_RTPRIO alone. */
 static void lower_class(struct batch *b)
 {
     const struct sched_param param = {.sched_priority = b->old_priority};
 
-    if (b->raised)
-        (void)sched_setscheduler(0, b->old_policy, &param);
+    if (b->raised && sched_setscheduler(0, b->old_policy | SCHED_RESET_ON_FORK, &param) < 0)
+        b->trace->can_raise = false;
     b->raised = false;
 }
 

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/trace/batch.h"
+#include "tests/unit/trace-fixture.h"
+
+/* The scheduling class that a tracer takes while it waits for many threads, and how it is rid of
+ * it. Who may not take it has nothing to test. */
+
+#define POLICY (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK)
+
+/* What a process has left that got the right from RLIMIT_RTPRIO. */
+static int drop_the_right(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+
+    if (syscall(SYS_capget, &header, data) < 0)
+        return -errno;
+    data[0].effective &= ~(1U << CAP_SYS_NICE);
+    return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+static int lowers_without_the_right(struct trace *t)
+{
+    struct batch b;
+    int before = sched_getscheduler(0), after;
+
+    batch_begin(&b, t);
+    if (!b.raised)
+        return 77;
+    if (POLICY != SCHED_FIFO || drop_the_right() < 0)
+        return 99;
+    batch_end(&b);
+    after = sched_getscheduler(0);
+    return after == (before | SCHED_RESET_ON_FORK) ? 0 : 1;
+}
+
+static void class_is_lowered_without_the_right_to_clear_reset_on_fork(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fork();
+    int status;
+
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(lowers_without_the_right(f->trace));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void class_is_taken_and_lowered_time_and_again(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 3; i++) {
+        struct batch b;
+
+        batch_begin(&b, f->trace);
+        if (!b.raised) {
+            batch_end(&b);
+            assert_int_equal(i, 0);
+            skip();
+        }
+        assert_int_equal(POLICY, SCHED_FIFO);
+        batch_end(&b);
+        assert_int_equal(POLICY, SCHED_OTHER);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+        TEST(class_is_lowered_without_the_right_to_clear_reset_on_fork),
+        TEST(class_is_taken_and_lowered_time_and_again),
+#undef TEST
+    };
+
+    return cmocka_run_group_tests_name("batch", tests, NULL, NULL);
+}
