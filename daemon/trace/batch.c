@@ -44,6 +44,7 @@ static void raise_class(struct batch *b)
         b->trace->can_raise = false;
         return;
     }
+    b->raised_until = event_now_usec() + BATCH_RAISED_USEC;
     b->raised = true;
 }
 
@@ -71,14 +72,19 @@ void batch_end(struct batch *b)
     lower_class(b);
 }
 
+/* By the clock, once a report: ticks that fall between two waits are not counted by anyone. */
+static void bound_raised_time(struct batch *b)
+{
+    if (b->raised && event_now_usec() >= b->raised_until)
+        lower_class(b);
+}
+
 /* Returns whether patience goes on. */
 static bool tick(struct batch *b)
 {
     bool progress = b->progress;
 
     b->progress = false;
-    if (++b->ticks * BATCH_PATIENCE_USEC >= BATCH_RAISED_USEC)
-        lower_class(b);
     if (!progress)
         b->n_late++;
     return progress;
@@ -119,6 +125,7 @@ void batch_collect(struct batch *b, pid_t tid)
         siginfo_t report;
         int r = wait_thread(tid, WNOWAIT | (b->n_late >= BATCH_LATE_MAX ? WNOHANG : 0), &report);
 
+        bound_raised_time(b);
         if (r > 0) {
             b->progress = true;
             trace_dispatch(b->trace, &report);

@@ -24,9 +24,9 @@
 struct batch {
     struct trace *trace;
     bool raised;
-    bool progress;   /* something stopped since the last tick */
-    unsigned n_late; /* threads that patience ran out with */
-    unsigned ticks;
+    bool progress;         /* something stopped since the last tick */
+    unsigned n_late;       /* threads that patience ran out with */
+    uint64_t raised_until; /* event_now_usec() */
     int old_policy;
     int old_priority;
 };

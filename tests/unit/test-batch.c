@@ -15,6 +15,14 @@
 
 #define POLICY (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK)
 
+static int sleeps(int ready)
+{
+    child_is_ready(ready);
+    for (;;)
+        pause();
+    return 0;
+}
+
 /* What a process has left that got the right from RLIMIT_RTPRIO. */
 static int drop_the_right(void)
 {
@@ -77,12 +85,40 @@ static void class_is_taken_and_lowered_time_and_again(void **state)
     }
 }
 
+/* Each wait finds a report at once, so that none is ever interrupted by a tick. */
+static void time_at_raised_class_counts_though_nothing_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(sleeps);
+    uint64_t end = event_now_usec() + BATCH_RAISED_USEC + 200 * 1000;
+    struct batch b;
+    bool raised;
+    int policy;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    batch_begin(&b, f->trace);
+    raised = b.raised;
+    while (event_now_usec() < end) {
+        assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
+        assert_true(becomes(pid, 't'));
+        batch_collect(&b, pid);
+        assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+    }
+    policy = POLICY;
+    batch_end(&b);
+    fixture_kill(f, pid);
+    if (!raised)
+        skip();
+    assert_int_equal(policy, SCHED_OTHER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         TEST(class_is_lowered_without_the_right_to_clear_reset_on_fork),
         TEST(class_is_taken_and_lowered_time_and_again),
+        TEST(time_at_raised_class_counts_though_nothing_is_waited_for),
 #undef TEST
     };
 
