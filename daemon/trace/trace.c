@@ -40,10 +40,18 @@ int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *le
     return 0;
 }
 
+/* Its record in the ledger stays: a signal that the thread stands at is lost with us, unless the
+ * guardian finds it there. */
+static void forget_tracee(struct trace *t, struct tracee *tracee)
+{
+    tracee->ledger_slot = -1;
+    process_remove_tracee(t, tracee);
+}
+
 static void forget_process(struct trace *t, struct process *p)
 {
     while (!TAILQ_EMPTY(&p->tracees))
-        process_remove_tracee(t, TAILQ_FIRST(&p->tracees));
+        forget_tracee(t, TAILQ_FIRST(&p->tracees));
     while (!TAILQ_EMPTY(&p->attachments))
         process_detach(t, TAILQ_FIRST(&p->attachments));
     process_collect(t, p);
@@ -65,7 +73,7 @@ struct trace *trace_free(struct trace *t)
     while (!TAILQ_EMPTY(&t->processes))
         forget_process(t, TAILQ_FIRST(&t->processes));
     while (!TAILQ_EMPTY(&t->strays))
-        process_remove_tracee(t, TAILQ_FIRST(&t->strays));
+        forget_tracee(t, TAILQ_FIRST(&t->strays));
     while (!TAILQ_EMPTY(&t->sessions))
         session_free(t, TAILQ_FIRST(&t->sessions));
     tidmap_done(&t->tids);

@@ -58,8 +58,9 @@ struct trace {
 int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *ledger,
               struct trace **ret);
 
-/* Forgets everything without touching a tracee: for the end of the program, when the kernel lets
- * them go. Accepts NULL, returns NULL. */
+/* Forgets everything without touching a tracee or the ledger: for the end of the program, when the
+ * kernel lets them go and the guardian gives back what they stand at. Accepts NULL, returns NULL.
+ */
 struct trace *trace_free(struct trace *t);
 
 /* Nothing is attached for any session and nothing is still to be let go. Leaders past their exit

@@ -123,6 +123,26 @@ static void signal_is_not_lost_by_a_detach_in_its_stop(void **state)
     assert_int_equal(WEXITSTATUS(status), 1);
 }
 
+/* The tracer gives up: what it has taken out of the kernel's hands is its guardian's to give back.
+ */
+static void held_signal_stays_in_the_ledger_when_the_core_is_freed(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(exits_with_caught_signals);
+    int status;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, EVENT_BIT(EVENT_SIGNAL)), 1);
+    kill(pid, SIGUSR1);
+    assert_int_equal(fixture_next(f, f->session)->kind, EVENT_SIGNAL);
+    f->trace = trace_free(f->trace);
+    assert_int_equal(ledger_get_signal(f->ledger, 0)->tid, pid);
+    assert_int_equal(ledger_get_signal(f->ledger, 0)->signo, SIGUSR1);
+
+    assert_return_code(ptrace_ops_detach(pid, SIGUSR1), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 1);
+}
+
 static int stops_itself(int ready)
 {
     child_is_ready(ready);
@@ -610,6 +630,7 @@ int main(void)
         TEST(every_thread_stops_and_runs_on),
         TEST(signal_that_stops_a_thread_arrives_once),
         TEST(signal_is_not_lost_by_a_detach_in_its_stop),
+        TEST(held_signal_stays_in_the_ledger_when_the_core_is_freed),
         TEST(job_control_stopped_process_stays_stopped),
         TEST(continued_while_it_listens),
         TEST(zombie_leader_does_not_hang_anything),
