@@ -52,6 +52,8 @@ static bool on_signal(struct trace *t, struct tracee *tracee, const struct stop 
     if (stop->signo == SIGTRAP && trap_on_stop(t, tracee, &info))
         return true;
     tracee->resume_signo = (uint8_t)stop->signo;
+    if (stop->signo == SIGCONT && tracee->process)
+        ledger_void_stops(t->ledger, tracee->process->pidref.pid);
     e.signal.code = info.si_code;
     /* Zero and below: a process sent it; of those the timer's and the kernel's have no sender. */
     e.signal.sent = info.si_code == SI_USER || info.si_code == SI_TKILL || info.si_code == SI_QUEUE;

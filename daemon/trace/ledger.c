@@ -17,6 +17,7 @@ struct ledger {
     pid_t tracer;
     int32_t used;       /* slots below are or were in use */
     int32_t first_free; /* slot number + 1 */
+    int32_t n_stops;    /* records of stopping signals that are not undone */
     siginfo_t last_wait;
     struct slot slots[LEDGER_SLOTS];
 };
@@ -84,6 +85,16 @@ static int take_slot(struct ledger *l)
     return l->used++;
 }
 
+bool ledger_signal_stops(int signo)
+{
+    return signo == SIGSTOP || signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU;
+}
+
+static bool is_open_stop(const struct ledger_signal *s)
+{
+    return ledger_signal_stops(s->signo) && !s->undone;
+}
+
 int ledger_record_signal(struct ledger *l, pid_t pid, pid_t tid, const siginfo_t *info)
 {
     int slot = take_slot(l);
@@ -95,6 +106,9 @@ int ledger_record_signal(struct ledger *l, pid_t pid, pid_t tid, const siginfo_t
     s->pid = pid;
     s->signo = info->si_signo;
     s->info = *info;
+    s->undone = false;
+    if (is_open_stop(s))
+        l->n_stops++;
     /* The tid makes the record valid, so it comes last, whatever the compiler thinks. */
     atomic_signal_fence(memory_order_release);
     s->tid = tid;
@@ -116,10 +130,24 @@ void ledger_update_signal(struct ledger *l, int slot, const siginfo_t *info)
 
 void ledger_clear_signal(struct ledger *l, int slot)
 {
+    if (is_open_stop(&l->slots[slot].signal))
+        l->n_stops--;
     l->slots[slot].signal.tid = 0;
     atomic_signal_fence(memory_order_release);
     l->slots[slot].next_free = l->first_free;
     l->first_free = slot + 1;
+}
+
+void ledger_void_stops(struct ledger *l, pid_t pid)
+{
+    for (int32_t i = 0; i < l->used && l->n_stops > 0; i++) {
+        struct ledger_signal *s = &l->slots[i].signal;
+
+        if (s->tid == 0 || s->pid != pid || !is_open_stop(s))
+            continue;
+        s->undone = true;
+        l->n_stops--;
+    }
 }
 
 int ledger_get_used(const struct ledger *l)

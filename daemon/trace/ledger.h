@@ -2,6 +2,7 @@
 #pragma once
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -29,6 +30,7 @@ struct ledger_signal {
     pid_t tid; /* 0: a free slot */
     int signo;
     siginfo_t info;
+    bool undone; /* a stopping signal, and SIGCONT has been delivered since */
 };
 
 /* A new memfd of the ledger's size, all zero. Nothing is allocated until it is written. */
@@ -54,6 +56,14 @@ int ledger_record_signal(struct ledger *l, pid_t pid, pid_t tid, const siginfo_t
 /* It was changed while its thread stood. */
 void ledger_update_signal(struct ledger *l, int slot, const siginfo_t *info);
 void ledger_clear_signal(struct ledger *l, int slot);
+
+/* SIGCONT undoes the stops that the threads of a process have still to take, as the kernel does
+ * (kernel/signal.c:prepare_signal(), JOBCTL_STOP_DEQUEUED): their records become void. Costs
+ * nothing while no stopping signal is recorded. */
+void ledger_void_stops(struct ledger *l, pid_t pid);
+
+/* Whether SIGCONT undoes it. Pure. */
+bool ledger_signal_stops(int signo);
 
 /* Reader: slots that were ever used, and one of them. */
 int ledger_get_used(const struct ledger *l);

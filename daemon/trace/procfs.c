@@ -65,6 +65,8 @@ static bool parse_status_line(const char *line, struct proc_status *s)
         parse_four(value, s->uids);
     else if (IS("Gid"))
         parse_four(value, s->gids);
+    else if (IS("SigPnd") || IS("ShdPnd"))
+        s->pending |= strtoull(value, NULL, 16);
     else if (IS("CapPrm"))
         s->permitted = strtoull(value, NULL, 16);
     else
@@ -77,7 +79,7 @@ static bool parse_status_line(const char *line, struct proc_status *s)
  * that no comm can forge a key. */
 int proc_read_status(pid_t tid, struct proc_status *ret)
 {
-    const unsigned wanted = 7;
+    const unsigned wanted = 9;
     struct proc_status s = {0};
     _cleanup_free_ char *line = NULL;
     unsigned found = 0;

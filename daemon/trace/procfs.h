@@ -15,6 +15,7 @@ struct proc_status {
     pid_t tracer;  /* 0: none */
     uid_t uids[4]; /* real, effective, saved, file system */
     gid_t gids[4];
+    uint64_t pending;   /* signals, the thread's and the process's; bit 0: signal 1 */
     uint64_t permitted; /* capabilities */
 };
 

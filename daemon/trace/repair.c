@@ -48,6 +48,18 @@ bool repair_signal_is_needed(const siginfo_t *info)
     }
 }
 
+/* The stop is over before it began: SIGCONT was delivered after it, or is pending, for the kernel
+ * drops that when another stopping signal comes (kernel/signal.c:prepare_signal()). */
+static bool is_undone(const struct ledger_signal *s)
+{
+    struct proc_status status;
+
+    if (!ledger_signal_stops(s->signo))
+        return false;
+    return s->undone || (proc_read_status(s->tid, &status) >= 0 &&
+                         (status.pending & UINT64_C(1) << (SIGCONT - 1)));
+}
+
 /* Swallowed: the thread still stands in the stop that was collected. Had it been resumed, it would
  * run, or stand in a later stop that nobody has collected (exit_code is not 0). */
 static bool is_swallowed(const struct ledger_signal *s, pid_t tracer)
@@ -64,7 +76,7 @@ static void plan_one(struct repair *r, const struct ledger_signal *s, pid_t trac
 {
     struct item *item = &r->items[r->n];
 
-    if (!repair_signal_is_needed(&s->info) || !is_swallowed(s, tracer))
+    if (!repair_signal_is_needed(&s->info) || !is_swallowed(s, tracer) || is_undone(s))
         return;
     if (pidref_open(s->pid, &item->process) < 0)
         return;

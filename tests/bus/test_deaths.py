@@ -106,6 +106,19 @@ class Deaths:
         self.assertEqual(tracee.changes(1), [(os.CLD_CONTINUED, signal.SIGCONT)])
         self.assert_wait(lambda: tracee.ask()["continued"] == 1, "its handler has run")
 
+    def test_tracer_is_killed_while_a_stop_is_held_that_sigcont_has_undone(self):
+        tracee = self.tracee("job-control-stopped")
+        session = self.new_session()
+        for continued in range(1, 4):
+            session.attach(tracee.pid, stops=["signal"])
+            tracee.signal(signal.SIGSTOP)
+            session.events_until(lambda e: e.kind == "signal" and e.stopped)
+            tracee.signal(signal.SIGCONT)
+            os.kill(self.service.tracer_of(tracee.pid), signal.SIGKILL)
+            session.events_until(lambda e: e.kind == "lost")
+            self.assert_runs_free(tracee)
+            self.assertEqual(tracee.ask()["continued"], continued)
+
     def test_tracer_is_killed_while_a_signal_stop_is_held(self):
         """A signal that was taken out of its queue, and whose delivery waits, is still delivered."""
         tracee = self.tracee("signal-counter", 500)

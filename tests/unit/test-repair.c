@@ -340,6 +340,87 @@ static void recorded_stopping_signal_still_stops_the_process(void **state)
     assert_runs_free(s);
 }
 
+/* Without us SIGCONT would have undone the stop; then a guardian must not stop the process anew. */
+static void assert_sigcont_undoes(struct scene *s, int stopping)
+{
+    scene_start(s, counts_signals);
+    assert_return_code(kill(s->tracee, stopping), errno);
+    scene_collect_and_record(s, s->tracee);
+    assert_return_code(kill(s->tracee, SIGCONT), errno);
+    assert_false(scene_guard(s));
+    assert_seen_once(s, SIGCONT);
+    assert_runs_free(s);
+}
+
+static void stop_that_sigcont_has_undone_stays_undone(void **state)
+{
+    assert_sigcont_undoes(*state, SIGSTOP);
+}
+
+static void stop_from_the_terminal_that_sigcont_has_undone_stays_undone(void **state)
+{
+    assert_sigcont_undoes(*state, SIGTSTP);
+}
+
+static void stop_without_a_record_that_sigcont_has_undone_stays_undone(void **state)
+{
+    struct scene *s = *state;
+
+    scene_start(s, counts_signals);
+    assert_return_code(kill(s->tracee, SIGSTOP), errno);
+    scene_tell(s, STEP_COLLECT, s->tracee);
+    assert_return_code(kill(s->tracee, SIGCONT), errno);
+    assert_false(scene_guard(s));
+    assert_seen_once(s, SIGCONT);
+    assert_runs_free(s);
+}
+
+/* Another thread has had the SIGCONT already. */
+static void stop_that_a_delivered_sigcont_has_undone_stays_undone(void **state)
+{
+    struct scene *s = *state;
+
+    scene_start(s, counts_signals_in_two_threads);
+    assert_return_code(kill(s->tracee, SIGSTOP), errno);
+    scene_collect_and_record(s, s->tracee);
+    send_to_thread(s, s->seen->thread, SIGCONT, 1);
+    assert_seen_once(s, SIGCONT);
+    ledger_void_stops(s->ledger, s->tracee);
+    assert_false(scene_guard(s));
+    assert_runs_free(s);
+}
+
+/* It is other signals' business that it came. */
+static void signal_that_stops_nothing_arrives_in_spite_of_sigcont(void **state)
+{
+    struct scene *s = *state;
+
+    start_and_record(s, counts_signals, SIGUSR1, 4711);
+    assert_return_code(kill(s->tracee, SIGCONT), errno);
+    ledger_void_stops(s->ledger, s->tracee);
+    assert_true(scene_guard(s));
+    assert_seen_once(s, SIGCONT);
+    assert_arrived(s, SIGUSR1, 4711);
+}
+
+/* The kernel drops a SIGCONT that is pending when a stopping signal comes. */
+static void stop_that_came_after_sigcont_still_stops_the_process(void **state)
+{
+    struct scene *s = *state;
+
+    scene_start(s, counts_signals);
+    assert_return_code(kill(s->tracee, SIGSTOP), errno);
+    scene_collect_and_record(s, s->tracee);
+    assert_return_code(kill(s->tracee, SIGCONT), errno);
+    assert_return_code(kill(s->tracee, SIGSTOP), errno);
+    (void)scene_guard(s);
+    assert_true(becomes(s->tracee, 'T'));
+    assert_int_equal(scene_count(s, SIGCONT), 0);
+    assert_return_code(kill(s->tracee, SIGCONT), errno);
+    assert_seen_once(s, SIGCONT);
+    assert_runs_free(s);
+}
+
 static void recorded_signal_ends_a_process_that_does_not_catch_it(void **state)
 {
     struct scene *s = *state;
@@ -491,6 +572,12 @@ int main(void)
         TEST(trap_that_the_program_raised_arrives_once),
         TEST(each_thread_gets_its_own_signal),
         TEST(recorded_stopping_signal_still_stops_the_process),
+        TEST(stop_that_sigcont_has_undone_stays_undone),
+        TEST(stop_from_the_terminal_that_sigcont_has_undone_stays_undone),
+        TEST(stop_without_a_record_that_sigcont_has_undone_stays_undone),
+        TEST(stop_that_a_delivered_sigcont_has_undone_stays_undone),
+        TEST(signal_that_stops_nothing_arrives_in_spite_of_sigcont),
+        TEST(stop_that_came_after_sigcont_still_stops_the_process),
         TEST(recorded_signal_ends_a_process_that_does_not_catch_it),
         TEST(tracee_that_is_killed_before_the_repair_is_no_hindrance),
         TEST(sleeper_in_sigsuspend_is_woken_by_the_signal),

@@ -20,6 +20,11 @@ static void *sleep_for_ever(void *unused)
     return NULL;
 }
 
+static int find_other(pid_t tid, void *pid)
+{
+    return tid == *(pid_t *)pid ? 0 : tid;
+}
+
 static int three_threads(int ready)
 {
     pthread_t thread;
@@ -181,6 +186,32 @@ static void job_control_stopped_process_stays_stopped(void **state)
     kill(pid, SIGCONT);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(WEXITSTATUS(status), 7);
+}
+
+/* The kernel lets the thread run on from its stop then, and so must a guardian. */
+static void sigcont_of_another_thread_voids_the_record_of_a_stop(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fixture_start(three_threads), other = proc_for_each_thread(pid, find_other, &pid);
+    const struct event *e;
+
+    assert_true(other > 0);
+    assert_int_equal(fixture_attach(f, f->session, pid, EVENT_BIT(EVENT_SIGNAL)), 1);
+    assert_return_code((int)syscall(SYS_tgkill, pid, pid, SIGSTOP), errno);
+    e = fixture_next(f, f->session);
+    assert_int_equal(e->signal.signo, SIGSTOP);
+    assert_int_equal(ledger_get_signal(f->ledger, 0)->tid, pid);
+    assert_int_equal(trace_set_filter(f->session, pid, EVENT_ALL, 0), 0);
+    assert_return_code((int)syscall(SYS_tgkill, pid, other, SIGCONT), errno);
+    e = fixture_find(f, f->session, EVENT_SIGNAL, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->signal.signo, SIGCONT);
+    assert_true(ledger_get_signal(f->ledger, 0)->undone);
+
+    assert_int_equal(trace_continue(f->trace, f->session, pid, 0), 1);
+    fixture_serve(f, 20);
+    assert_true(becomes(pid, 'S'));
+    fixture_kill(f, pid);
 }
 
 static void continued_while_it_listens(void **state)
@@ -463,11 +494,6 @@ static int lives_on_when_a_thread_ends(int ready)
     return 0;
 }
 
-static int find_other(pid_t tid, void *pid)
-{
-    return tid == *(pid_t *)pid ? 0 : tid;
-}
-
 static void end_of_a_thread_is_not_that_of_its_process(void **state)
 {
     struct fixture *f = *state;
@@ -632,6 +658,7 @@ int main(void)
         TEST(signal_is_not_lost_by_a_detach_in_its_stop),
         TEST(held_signal_stays_in_the_ledger_when_the_core_is_freed),
         TEST(job_control_stopped_process_stays_stopped),
+        TEST(sigcont_of_another_thread_voids_the_record_of_a_stop),
         TEST(continued_while_it_listens),
         TEST(zombie_leader_does_not_hang_anything),
         TEST(exec_from_another_thread_takes_over_the_leader),
