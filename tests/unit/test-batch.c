@@ -102,7 +102,7 @@ static void time_at_raised_class_counts_though_nothing_is_waited_for(void **stat
         assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
         assert_true(becomes(pid, 't'));
         batch_collect(&b, pid);
-        assert_int_equal(trace_continue(f->trace, f->session, pid, pid), 1);
+        assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
     }
     policy = POLICY;
     batch_end(&b);

@@ -340,16 +340,14 @@ static void thread_goes_from_call_to_call(void **state)
 /* The filter is changed while the thread sleeps in a call: it takes effect all the same. */
 static void filter_that_is_set_later_reaches_threads_that_run(void **state)
 {
-    struct filter wanted = FILTER_DEFAULT, *filter;
+    struct filter wanted = FILTER_DEFAULT;
     struct fixture *f = *state;
     pid_t pid = start(makes_calls);
 
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
     wanted.report = EVENT_CALLS;
     assert_int_equal(filter_add_call(&wanted, SYS_close), 0);
-    filter = filter_new(&wanted);
-    assert_int_equal(trace_set_filter(f->trace, f->session, pid, filter), 0);
-    filter_unref(filter);
+    assert_int_equal(fixture_set_filter(f, f->session, pid, &wanted), 0);
     fixture_serve(f, 10);
     shared->go = 1;
     assert_int_equal(fixture_next(f, f->session)->kind, EVENT_SYSCALL_ENTER);

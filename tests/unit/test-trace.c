@@ -201,14 +201,14 @@ static void sigcont_of_another_thread_voids_the_record_of_a_stop(void **state)
     e = fixture_next(f, f->session);
     assert_int_equal(e->signal.signo, SIGSTOP);
     assert_int_equal(ledger_get_signal(f->ledger, 0)->tid, pid);
-    assert_int_equal(trace_set_filter(f->session, pid, EVENT_ALL, 0), 0);
+    assert_int_equal(fixture_set_filter(f, f->session, pid, &FILTER_DEFAULT), 0);
     assert_return_code((int)syscall(SYS_tgkill, pid, other, SIGCONT), errno);
     e = fixture_find(f, f->session, EVENT_SIGNAL, 2000);
     assert_non_null(e);
     assert_int_equal(e->signal.signo, SIGCONT);
     assert_true(ledger_get_signal(f->ledger, 0)->undone);
 
-    assert_int_equal(trace_continue(f->trace, f->session, pid, 0), 1);
+    assert_int_equal(fixture_continue(f, f->session, pid, 0), 1);
     fixture_serve(f, 20);
     assert_true(becomes(pid, 'S'));
     fixture_kill(f, pid);

@@ -173,6 +173,17 @@ int fixture_attach(struct fixture *f, struct session *s, pid_t pid, uint32_t sto
     return fixture_attach_with(f, s, pid, 0, &filter, FOLLOW_THREADS);
 }
 
+int fixture_set_filter(struct fixture *f, struct session *s, pid_t pid, const struct filter *filter)
+{
+    struct filter *copy = filter_new(filter);
+    int r;
+
+    assert_non_null(copy);
+    r = trace_set_filter(f->trace, s, pid, copy);
+    filter_unref(copy);
+    return r;
+}
+
 int fixture_continue_in(struct fixture *f, struct session *s, pid_t pid, pid_t tid,
                         enum resume_mode mode)
 {

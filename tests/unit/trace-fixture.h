@@ -51,6 +51,8 @@ int fixture_attach_with(struct fixture *f, struct session *s, pid_t pid, pid_t t
                         const struct filter *filter, struct attach_options o);
 #define FOLLOW_THREADS ((struct attach_options){.follow_threads = true})
 
+int fixture_set_filter(struct fixture *f, struct session *s, pid_t pid,
+                       const struct filter *filter);
 int fixture_continue(struct fixture *f, struct session *s, pid_t pid, pid_t tid);
 int fixture_continue_in(struct fixture *f, struct session *s, pid_t pid, pid_t tid,
                         enum resume_mode mode);
