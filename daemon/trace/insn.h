@@ -26,7 +26,11 @@
  * with process_vm_readv() and process_vm_writev(), which heed page protection (/proc/PID/mem does
  * not), in one piece; what a debug register watches is not emulated; an si_addr in the copy is
  * the original's. On x86 the x87 environment remembers the copy's address for an instruction of the
- * x87. In an i386 tracee the segments have to be the kernel's flat ones (cs, ds, es, ss). */
+ * x87. In an i386 tracee the segments have to be the kernel's flat ones (cs, ds, es, ss).
+ *
+ * Two are better emulated than stepped: pushf stores the trap flag of the step, and behind a
+ * stepped popf Linux (seen with 6.18) takes the trap flag of the next step for the program's, which
+ * a later continue then raises SIGTRAP for. */
 
 enum insn_isa {
     INSN_I386, /* on x86_64 too: code segment 0x23 */

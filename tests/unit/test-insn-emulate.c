@@ -63,6 +63,7 @@ static const struct example long_examples[] = {
     E("mov -0x14(%rbp),%eax", "\x8b\x45\xec"),
     E("mov (%rax,%rcx,8),%rdx", "\x48\x8b\x14\xc8"),
     E("mov %fs:0x628,%rax", "\x64\x48\x8b\x04\x25\x28\x06\x00\x00"),
+    E("mov %fs:(%rbx),%eax with a cs that counts for nothing", "\x64\x2e\x8b\x03"),
     E("mov %rax,%fs:(%rbx)", "\x64\x48\x89\x03"),
     E("movl $imm,(%rdi)", "\xc7\x07\x01\x02\x03\x84"),
     E("movb $imm,(%rdi)", "\xc6\x07\x80"),

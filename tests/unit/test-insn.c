@@ -66,6 +66,9 @@ static void classes_of_64_bits(void **state)
         E("\x0f\x01\xd0", INSN_DISPLACE),                 /* xgetbv */
         E("\xc5\xf8\x77", INSN_DISPLACE),                 /* vzeroupper */
         E("\xc5\xfd\x6f\x07", INSN_DISPLACE),             /* vmovdqa */
+        E("\xc5\xe9\x73\xd9\x04", INSN_DISPLACE),         /* vpsrldq */
+        E("\xc5\xe9\x70\xd9\x04", INSN_DISPLACE),         /* vpshufd */
+        E("\xc5\xe8\xc2\xd9\x04", INSN_DISPLACE),         /* vcmpps */
         E("\xc4\xe3\x7d\x19\xc1\x01", INSN_DISPLACE),     /* vextractf128 */
         E("\x62\xf1\x7c\x48\x10\x47\x01", INSN_DISPLACE), /* vmovups of EVEX */
         E("\x62\xf3\x7d\x48\x3f\xc1\x05", INSN_DISPLACE),
