@@ -4,6 +4,7 @@
 #include <sys/ptrace.h>
 #include <unistd.h>
 
+#include "daemon/trace/attach.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
@@ -57,7 +58,11 @@ static enum refusal explain_refusal(pid_t tid)
 
 static int add_engine(struct scan *scan, struct tracee *tracee)
 {
-    int r = engine_add(tracee, scan->attachment);
+    int r;
+
+    if (!scan->attachment)
+        return 0;
+    r = engine_add(tracee, scan->attachment);
 
     if (r < 0)
         return r;
@@ -186,7 +191,7 @@ static int scan_thread(pid_t tid, void *userdata)
         known = NULL;
     }
 
-    if (known && known->process && engine_find(known, scan->attachment))
+    if (known && known->process && (!scan->attachment || engine_find(known, scan->attachment)))
         return 0;
     if (known && !known->process)
         r = take_stray(scan, known);
@@ -277,6 +282,21 @@ static void undo(struct trace *t, struct attachment *a, bool is_new)
     p->n_tracees--;
     process_drop_empty(t, p);
     process_collect(t, p);
+}
+
+/* See attach.h. */
+int attach_cover(struct trace *t, struct process *p)
+{
+    struct scan scan = {.trace = t, .process = p, .options = resume_options(NULL)};
+    int r = seize_begin(&scan.seize);
+
+    if (r < 0)
+        return r;
+    p->n_tracees++;
+    r = scan_process(&scan);
+    p->n_tracees--;
+    seize_end(&scan.seize);
+    return r;
 }
 
 static int get_process(struct trace *t, const struct pidref *pidref, struct process **ret)

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "daemon/trace/batch.h"
+#include "daemon/trace/chaperone.h"
 #include "daemon/trace/wait.h"
 
 /* Its only effect is EINTR. */
@@ -61,22 +62,30 @@ static void lower_class(struct batch *b)
 
 void batch_begin(struct batch *b, struct trace *t)
 {
-    *b = (struct batch){.trace = t};
+    *b = (struct batch){.trace = t, .outermost = t->batch ? t->batch : b};
+    if (t->batch)
+        return;
+    t->batch = b;
     raise_class(b);
     set_ticking(true);
 }
 
-void batch_end(struct batch *b)
+/* By the clock: ticks that fall between two waits are not counted by anyone. */
+void batch_bound(struct batch *b)
 {
-    set_ticking(false);
-    lower_class(b);
+    struct batch *o = b->outermost;
+
+    if (o->raised && event_now_usec() >= o->raised_until)
+        lower_class(o);
 }
 
-/* By the clock, once a report: ticks that fall between two waits are not counted by anyone. */
-static void bound_raised_time(struct batch *b)
+void batch_end(struct batch *b)
 {
-    if (b->raised && event_now_usec() >= b->raised_until)
-        lower_class(b);
+    if (b->outermost != b)
+        return;
+    b->trace->batch = NULL;
+    set_ticking(false);
+    lower_class(b);
 }
 
 /* Returns whether patience goes on. */
@@ -92,7 +101,7 @@ static bool tick(struct batch *b)
 
 bool batch_is_leaving(const struct tracee *tracee)
 {
-    if (tracee->engines || tracee->in_vfork)
+    if (tracee->engines || tracee->in_vfork || chaperone_is_needed(tracee))
         return false;
     switch ((enum tracee_state)tracee->state) {
     case TRACEE_NEW:
@@ -125,7 +134,7 @@ void batch_collect(struct batch *b, pid_t tid)
         siginfo_t report;
         int r = wait_thread(tid, WNOWAIT | (b->n_late >= BATCH_LATE_MAX ? WNOHANG : 0), &report);
 
-        bound_raised_time(b);
+        batch_bound(b);
         if (r > 0) {
             b->progress = true;
             trace_dispatch(b->trace, &report);
@@ -136,6 +145,22 @@ void batch_collect(struct batch *b, pid_t tid)
             break;
         } else if (r != -EINTR || !tick(b))
             break;
+    }
+}
+
+bool batch_collect_next(struct batch *b, pid_t tid)
+{
+    for (;;) {
+        siginfo_t report;
+        int r = wait_thread(tid, WNOWAIT, &report);
+
+        batch_bound(b);
+        if (r > 0) {
+            trace_dispatch(b->trace, &report);
+            return true;
+        }
+        if (r != -EINTR || !tick(b))
+            return false;
     }
 }
 

@@ -16,13 +16,17 @@
  *
  * Meanwhile the tracer runs in a real-time scheduling class where it may: otherwise it queues for a
  * processor behind the very threads that it shall stop (half of 100 threads spinning: 80 to 359 ms,
- * against 2). Bounded by BATCH_RAISED_USEC. */
+ * against 2). Bounded by BATCH_RAISED_USEC.
+ *
+ * Batches nest: what is collected for one may need another. The outermost sets the class and the
+ * clock. */
 #define BATCH_PATIENCE_USEC 20000
 #define BATCH_LATE_MAX 5u
 #define BATCH_RAISED_USEC 500000
 
 struct batch {
     struct trace *trace;
+    struct batch *outermost; /* itself, where it is */
     bool raised;
     bool progress;         /* something stopped since the last tick */
     unsigned n_late;       /* threads that patience ran out with */
@@ -39,6 +43,12 @@ bool batch_is_leaving(const struct tracee *tracee);
 
 /* Collects what the thread reports until it stands, is gone, or patience is over. */
 void batch_collect(struct batch *b, pid_t tid);
+
+/* Collects the next report of a thread that runs. False: patience is over, or it is gone. */
+bool batch_collect_next(struct batch *b, pid_t tid);
+
+/* For work that does not wait: gives the class up when BATCH_RAISED_USEC are over. */
+void batch_bound(struct batch *b);
 
 void batch_end(struct batch *b);
 

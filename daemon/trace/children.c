@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/trace/children.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
+#include "daemon/trace/space.h"
 
 static enum event_kind event_of(enum stop_kind kind)
 {
@@ -124,6 +126,61 @@ static bool is_dead_stray(struct trace *t, pid_t tid)
     return false;
 }
 
+/* ---- Breakpoints in the memory of a child ---- */
+
+static bool shares_memory(pid_t parent, pid_t child, enum stop_kind kind)
+{
+    const int vm = 1; /* KCMP_VM */
+    long r = syscall(SYS_kcmp, parent, child, vm, 0, 0);
+
+    return r < 0 ? kind == STOP_VFORK : r == 0;
+}
+
+/* What its sessions have in the parent they have in the child too. */
+static void copy_breakpoints(struct trace *t, struct process *from, struct process *to)
+{
+    struct attachment *a;
+
+    if (space_copy(from->space, to) < 0)
+        return; /* without any, then */
+    TAILQ_FOREACH(a, &to->attachments, by_process) {
+        const struct attachment *parent = session_find(a->session, from->pidref.pid);
+
+        if (parent)
+            breakpoint_copy_all(t, parent, a);
+    }
+    space_settle_copy(to);
+}
+
+/* A fork child has a copy of our breakpoints, where nobody expects them unless it is followed. A
+ * vfork child runs in its parent's memory, so it passes them under our eyes until its exec or its
+ * end, wanted or not. */
+static void clean_child(struct trace *t, struct tracee *creator, struct tracee *child,
+                        enum stop_kind kind)
+{
+    struct process *from = creator->process;
+
+    if (!space_has_locations(from->space))
+        return;
+    if (!shares_memory(creator->tid, child->tid, kind)) {
+        if (child->process && !child->process->space)
+            copy_breakpoints(t, from, child->process);
+        else
+            space_clean_copy(from->space, child->tid);
+        return;
+    }
+    if (!child->process) {
+        struct process *p = get_process(t, child);
+
+        if (!p)
+            return;
+        child->unwanted = false;
+        process_adopt(t, p, child);
+    }
+    if (!child->process->space)
+        space_share(child->process, from->space);
+}
+
 static struct tracee *find_child(struct trace *t, pid_t tid)
 {
     struct tracee *child = tidmap_get(&t->tids, tid);
@@ -154,8 +211,10 @@ void children_on_event(struct trace *t, struct tracee *creator, enum stop_kind k
         if (!child->process)
             process_adopt(t, creator->process, child);
         join_thread(t, creator, child);
-    } else if (child && creator->process)
+    } else if (child && creator->process) {
         join_process(t, creator, child);
+        clean_child(t, creator, child, kind);
+    }
 
     engine_report(t, creator, &e);
     if (child && child->state == TRACEE_STOPPED && child->stop == STOP_GROUP)

@@ -7,6 +7,7 @@
 #include "daemon/trace/macro.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
+#include "daemon/trace/stepover.h"
 #include "daemon/trace/trace.h"
 
 int control_find_engine(struct trace *t, struct session *s, pid_t pid, pid_t tid,
@@ -101,8 +102,11 @@ int trace_interrupt(struct trace *t, struct session *s, pid_t pid, pid_t tid)
     struct engine *e;
     int r;
 
-    if (tid == 0)
-        return interrupt_process(t, s, pid);
+    if (tid == 0) {
+        r = interrupt_process(t, s, pid);
+        stepover_run_later(t);
+        return r;
+    }
     r = control_find_engine(t, s, pid, tid, &tracee, &e);
     return r < 0 ? r : interrupt_engine(t, tracee, e);
 }
@@ -197,15 +201,13 @@ static int continue_thread(struct trace *t, struct session *s, pid_t pid, pid_t 
     return continue_engine(t, tracee, e, o);
 }
 
-int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid,
-                   const struct continue_options *o)
+static int continue_process(struct trace *t, struct session *s, pid_t pid,
+                            const struct continue_options *o)
 {
     struct attachment *a = session_find(s, pid);
     struct tracee *tracee, *next;
     int continued = 0;
 
-    if (tid != 0)
-        return continue_thread(t, s, pid, tid, o);
     if (o->signo != 0)
         return -ENOMSG;
     if (!a)
@@ -221,6 +223,15 @@ int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid,
         continued |= continue_engine(t, tracee, e, o); /* the last may end the attachment */
     }
     return continued;
+}
+
+int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid,
+                   const struct continue_options *o)
+{
+    int r = tid != 0 ? continue_thread(t, s, pid, tid, o) : continue_process(t, s, pid, o);
+
+    stepover_run_later(t);
+    return r;
 }
 
 int trace_set_filter(struct trace *t, struct session *s, pid_t pid, struct filter *filter)

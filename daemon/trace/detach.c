@@ -2,9 +2,11 @@
 #include <errno.h>
 
 #include "daemon/trace/batch.h"
+#include "daemon/trace/chaperone.h"
 #include "daemon/trace/control.h"
 #include "daemon/trace/macro.h"
 #include "daemon/trace/resume.h"
+#include "daemon/trace/stepover.h"
 #include "daemon/trace/trace.h"
 
 static bool any_is_leaving(const struct process *p)
@@ -56,6 +58,9 @@ static void let_go(struct trace *t, pid_t pid)
         p = process_find(t, pid);
     } while (r >= 0 && p && any_is_leaving(p) && b.n_late < BATCH_LATE_MAX);
     batch_end(&b);
+    stepover_run_later(t);
+    if (t->chaperones_due)
+        chaperone_release_all(t);
 }
 
 static int detach_thread(struct trace *t, struct session *s, pid_t pid, pid_t tid)

@@ -6,11 +6,15 @@
 #include <sys/wait.h>
 
 #include "daemon/trace/calls.h"
+#include "daemon/trace/chaperone.h"
 #include "daemon/trace/children.h"
 #include "daemon/trace/control.h"
+#include "daemon/trace/freeze.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
+#include "daemon/trace/space.h"
+#include "daemon/trace/stepover.h"
 #include "daemon/trace/trace.h"
 #include "daemon/trace/trap.h"
 #include "daemon/trace/wait.h"
@@ -49,10 +53,15 @@ static bool on_signal(struct trace *t, struct tracee *tracee, const struct stop 
 
     if (ptrace_ops_get_siginfo(tracee->tid, &info) < 0 || has_gone_on(&info, stop))
         return false;
-    if (stop->signo == SIGTRAP && trap_on_stop(t, tracee, &info))
+    if (stop->signo == SIGTRAP && trap_on_stop(t, tracee, &info)) {
+        if (tracee->stop != STOP_STEP || !stepover_take_put_off(t, tracee, &info))
+            return true;
+        tracee->stop = STOP_SIGNAL_DELIVERY; /* of the one that was put off */
+    } else if (stepover_puts_off(t, tracee, &info))
         return true;
-    tracee->resume_signo = (uint8_t)stop->signo;
-    if (stop->signo == SIGCONT && tracee->process)
+    e.signal.signo = info.si_signo;
+    tracee->resume_signo = (uint8_t)info.si_signo;
+    if (info.si_signo == SIGCONT && tracee->process)
         ledger_void_stops(t->ledger, tracee->process->pidref.pid);
     e.signal.code = info.si_code;
     /* Zero and below: a process sent it; of those the timer's and the kernel's have no sender. */
@@ -103,7 +112,13 @@ static void on_exec(struct trace *t, struct tracee *tracee)
         e.old_tid = (pid_t)message;
     tracee->group_signo = 0;
     if (tracee->process) {
+        struct attachment *a;
+
+        TAILQ_FOREACH(a, &tracee->process->attachments, by_process)
+            breakpoint_forget_all(a);
+        space_forget(tracee->process);
         memory_forget(tracee->process);
+        tracee->passing_at = 0;
         children_forget_others(t, tracee, e.old_tid);
         e.data = read_path(tracee->process->pidref.pid);
     }
@@ -265,9 +280,24 @@ static int keep(struct trace *t, struct tracee *tracee, siginfo_t *report)
     return collect(t, report);
 }
 
+/* On to the SIGTRAP that waits behind this stop; whoever wanted the stop gets that one. It counts
+ * as the step's, if it was one, and a group-stop comes again after it (resume.c). */
+static int resume_to_trap(struct tracee *tracee)
+{
+    uint8_t resumed = tracee->resumed;
+
+    if (tracee->stop == STOP_GROUP)
+        tracee->owes_group_stop = true;
+    (void)ptrace_ops_cont(tracee->tid, 0);
+    tracee_apply(tracee, TRACEE_CONT);
+    tracee->resumed = resumed;
+    return 1;
+}
+
 static bool stays(const struct tracee *tracee)
 {
-    return (!tracee->process && !tracee->unwanted) || engine_is_any_holding(tracee);
+    return (!tracee->process && !tracee->unwanted) || engine_is_any_holding(tracee) ||
+           freeze_is_on(tracee->process);
 }
 
 static int dispatch(struct trace *t, siginfo_t *report, bool collected)
@@ -299,12 +329,18 @@ static int dispatch(struct trace *t, siginfo_t *report, bool collected)
     tracee->is_kept = false;
     tracee->in_vfork = stop.kind == STOP_VFORK;
     tracee->stop = (uint8_t)stop.kind;
+    if ((stop.kind == STOP_TRAP || stop.kind == STOP_GROUP) && trap_is_pending(tracee))
+        return resume_to_trap(tracee);
+    if (tracee->displaced)
+        stepover_finish(t, tracee);
     if (!on_stop(t, tracee, &stop))
         return 1; /* to be reported anew */
     settle_interrupts(t, tracee);
     if (!stays(tracee)) {
         resume_settle(t, tracee);
-        return 1;
+        tracee = tidmap_get(&t->tids, report->si_pid);
+        if (!tracee || tracee->state != TRACEE_STOPPED)
+            return 1; /* else it has done a step by emulation, or waits to be stepped in place */
     }
     tracee->is_kept = true;
     if (collected)
@@ -322,4 +358,8 @@ void trace_dispatch(struct trace *t, const siginfo_t *wait)
             ;
     if (t->gather)
         control_gather(t);
+    if (!t->batch)
+        stepover_run_later(t);
+    if (t->chaperones_due)
+        chaperone_release_all(t);
 }

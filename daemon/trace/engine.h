@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "daemon/trace/breakpoint.h"
 #include "daemon/trace/event.h"
 #include "daemon/trace/filter.h"
 #include "daemon/trace/queue.h"
@@ -33,6 +34,8 @@ struct attachment {
     bool has_stopped; /* all-stop: all were told to since the last Continue */
     bool follow_threads;
     bool follow_children;
+    TAILQ_HEAD(, breakpoint) breakpoints;
+    uint32_t last_breakpoint; /* id */
     size_t n_engines; /* none left: the session traces nothing of the process any more */
     TAILQ_ENTRY(attachment) by_session;
     TAILQ_ENTRY(attachment) by_process;

@@ -171,7 +171,8 @@ int image_entry_point(const struct process *p, uint64_t *ret)
 
 /* "START-END PERMISSIONS ...". The kernel alone writes what is looked at here; a line feed in the
  * file's name at the end, which is not, it writes as \012 (fs/seq_file.c:seq_file_path()). */
-static bool parse_map(const char *line, uint64_t *ret_start, uint64_t *ret_end)
+static bool parse_map(const char *line, uint64_t *ret_start, uint64_t *ret_end,
+                      char ret_permissions[static 5])
 {
     char *end;
 
@@ -179,11 +180,15 @@ static bool parse_map(const char *line, uint64_t *ret_start, uint64_t *ret_end)
     if (*end != '-')
         return false;
     *ret_end = strtoull(end + 1, &end, 16);
-    return *end == ' ';
+    if (*end != ' ' || strlen(end + 1) < 4)
+        return false;
+    memcpy(ret_permissions, end + 1, 4);
+    ret_permissions[4] = '\0';
+    return true;
 }
 
 static int find_map(const struct process *p, uint64_t address, uint64_t *ret_start,
-                    uint64_t *ret_end)
+                    uint64_t *ret_end, char ret_permissions[static 5])
 {
     _cleanup_free_ char *line = NULL;
     int fd, r = image_open(p, "maps", O_RDONLY, &fd);
@@ -201,7 +206,8 @@ static int find_map(const struct process *p, uint64_t address, uint64_t *ret_sta
     r = -EFAULT;
     while (r < 0 && getline(&line, &size, f) > 0) {
         any = true;
-        if (parse_map(line, ret_start, ret_end) && address >= *ret_start && address < *ret_end)
+        if (parse_map(line, ret_start, ret_end, ret_permissions) && address >= *ret_start &&
+            address < *ret_end)
             r = 0;
     }
     fclose(f);
@@ -225,9 +231,9 @@ static int open_regular(const char *path, int *ret_fd)
 
 int image_open_mapped_file(const struct process *p, uint64_t address, int *ret_fd)
 {
-    char path[PATH_SIZE];
+    char path[PATH_SIZE], permissions[5];
     uint64_t start, end;
-    int r = find_map(p, address, &start, &end);
+    int r = find_map(p, address, &start, &end, permissions);
 
     if (r < 0)
         return r;
@@ -236,4 +242,17 @@ int image_open_mapped_file(const struct process *p, uint64_t address, int *ret_f
     snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", p->pidref.pid,
              (unsigned long long)start, (unsigned long long)end);
     return open_regular(path, ret_fd);
+}
+
+int image_check_text(const struct process *p, uint64_t address, size_t size)
+{
+    char permissions[5];
+    uint64_t start, end;
+    int r = find_map(p, address, &start, &end, permissions);
+
+    if (r < 0)
+        return r;
+    if (size > end - address)
+        return -EFAULT;
+    return permissions[2] == 'x' && permissions[3] == 'p' ? 0 : -EACCES;
 }

@@ -27,6 +27,10 @@ int image_find_auxv(const void *auxv, size_t size, uint64_t type, uint64_t *ret)
 /* Where the program starts, AT_ENTRY. */
 int image_entry_point(const struct process *p, uint64_t *ret);
 
+/* Whether these bytes are all in one mapping of private text: -EFAULT: nothing is mapped there;
+ * -EACCES: it is not executable, or shared with others, whom a change would reach. */
+int image_check_text(const struct process *p, uint64_t address, size_t size);
+
 /* The file that is mapped at an address, for reading, whatever has become of its name. Regular
  * files alone: to open a device could have an effect. -EFAULT: nothing is mapped there; -ENOENT: no
  * file is; -EINVAL: it is no regular one; -EPERM: this needs CAP_CHECKPOINT_RESTORE or

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,12 +14,20 @@ struct slot {
     int32_t next_free; /* slot number + 1; 0 ends the list */
 };
 
+struct text_slot {
+    struct ledger_text text;
+    int32_t next_free;
+};
+
 struct ledger {
     pid_t tracer;
     int32_t used;       /* slots below are or were in use */
     int32_t first_free; /* slot number + 1 */
     int32_t n_stops;    /* records of stopping signals that are not undone */
     siginfo_t last_wait;
+    int32_t texts_used;
+    int32_t first_free_text;
+    struct text_slot texts[LEDGER_TEXTS];
     struct slot slots[LEDGER_SLOTS];
 };
 
@@ -128,6 +137,11 @@ void ledger_update_signal(struct ledger *l, int slot, const siginfo_t *info)
     s->tid = tid;
 }
 
+void ledger_mark_put_off(struct ledger *l, int slot)
+{
+    l->slots[slot].signal.put_off = true;
+}
+
 void ledger_clear_signal(struct ledger *l, int slot)
 {
     if (is_open_stop(&l->slots[slot].signal))
@@ -164,4 +178,61 @@ const struct ledger_signal *ledger_get_signal(const struct ledger *l, int slot)
 const siginfo_t *ledger_get_last_wait(const struct ledger *l)
 {
     return &l->last_wait;
+}
+
+/* ---- Text ---------------------------------------------------------------------------------- */
+
+static int take_text_slot(struct ledger *l)
+{
+    int slot;
+
+    if (l->first_free_text > 0) {
+        slot = l->first_free_text - 1;
+        l->first_free_text = l->texts[slot].next_free;
+        return slot;
+    }
+    return l->texts_used == LEDGER_TEXTS ? -ENOSPC : l->texts_used++;
+}
+
+int ledger_record_text(struct ledger *l, pid_t pid, uint64_t address, const uint8_t *original,
+                       size_t size)
+{
+    int slot = take_text_slot(l);
+    struct ledger_text *text;
+
+    if (slot < 0)
+        return slot;
+    text = &l->texts[slot].text;
+    text->address = address;
+    text->size = (uint32_t)size;
+    memcpy(text->original, original, size);
+    /* The pid makes the record valid. */
+    atomic_signal_fence(memory_order_seq_cst);
+    text->pid = pid;
+    atomic_signal_fence(memory_order_seq_cst);
+    return slot;
+}
+
+void ledger_update_text(struct ledger *l, int slot, const uint8_t *original, size_t size)
+{
+    memcpy(l->texts[slot].text.original, original, size);
+}
+
+void ledger_clear_text(struct ledger *l, int slot)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    l->texts[slot].text.pid = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    l->texts[slot].next_free = l->first_free_text;
+    l->first_free_text = slot + 1;
+}
+
+int ledger_get_texts_used(const struct ledger *l)
+{
+    return l->texts_used < 0 ? 0 : l->texts_used > LEDGER_TEXTS ? LEDGER_TEXTS : l->texts_used;
+}
+
+const struct ledger_text *ledger_get_text(const struct ledger *l, int slot)
+{
+    return &l->texts[slot].text;
 }

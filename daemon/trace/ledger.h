@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -30,6 +31,7 @@ struct ledger_signal {
     pid_t tid; /* 0: a free slot */
     int signo;
     siginfo_t info;
+    bool put_off; /* its thread runs, to be given it a moment later */
     bool undone; /* a stopping signal, and SIGCONT has been delivered since */
 };
 
@@ -57,6 +59,9 @@ int ledger_record_signal(struct ledger *l, pid_t pid, pid_t tid, const siginfo_t
 void ledger_update_signal(struct ledger *l, int slot, const siginfo_t *info);
 void ledger_clear_signal(struct ledger *l, int slot);
 
+/* The thread goes on without it, for a moment (stepover.h). */
+void ledger_mark_put_off(struct ledger *l, int slot);
+
 /* SIGCONT undoes the stops that the threads of a process have still to take, as the kernel does
  * (kernel/signal.c:prepare_signal(), JOBCTL_STOP_DEQUEUED): their records become void. Costs
  * nothing while no stopping signal is recorded. */
@@ -64,6 +69,29 @@ void ledger_void_stops(struct ledger *l, pid_t pid);
 
 /* Whether SIGCONT undoes it. Pure. */
 bool ledger_signal_stops(int signo);
+
+/* ---- Text that is not the program's own: breakpoint instructions, displaced ones ---- */
+
+#define LEDGER_TEXTS 16384
+#define LEDGER_TEXT_SIZE_MAX 16u
+
+struct ledger_text {
+    pid_t pid; /* the process, or one of those that share the memory; 0: a free slot */
+    uint32_t size;
+    uint64_t address;
+    uint8_t original[LEDGER_TEXT_SIZE_MAX];
+};
+
+/* Before the text is changed: what stands there. Returns the slot, or -ENOSPC. */
+int ledger_record_text(struct ledger *l, pid_t pid, uint64_t address, const uint8_t *original,
+                       size_t size);
+/* What stood there has been changed by a client. */
+void ledger_update_text(struct ledger *l, int slot, const uint8_t *original, size_t size);
+/* After the text is the program's own again. */
+void ledger_clear_text(struct ledger *l, int slot);
+
+int ledger_get_texts_used(const struct ledger *l);
+const struct ledger_text *ledger_get_text(const struct ledger *l, int slot);
 
 /* Reader: slots that were ever used, and one of them. */
 int ledger_get_used(const struct ledger *l);

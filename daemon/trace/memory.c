@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 #include "daemon/trace/macro.h"
 #include "daemon/trace/memory.h"
 #include "daemon/trace/process.h"
+#include "daemon/trace/space.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
@@ -107,7 +109,7 @@ static ssize_t transfer(struct process *p, const struct transfer *t)
     return (ssize_t)done;
 }
 
-ssize_t memory_read(struct process *p, uint64_t address, void *buffer, size_t size)
+ssize_t memory_read_text(struct process *p, uint64_t address, void *buffer, size_t size)
 {
     struct transfer t = {.address = address, .to = buffer};
 
@@ -115,12 +117,58 @@ ssize_t memory_read(struct process *p, uint64_t address, void *buffer, size_t si
     return t.size == 0 && size > 0 ? -EFAULT : transfer(p, &t);
 }
 
-ssize_t memory_write(struct process *p, uint64_t address, const void *buffer, size_t size)
+ssize_t memory_write_text(struct process *p, uint64_t address, const void *bytes, size_t size)
 {
-    struct transfer t = {.address = address, .from = buffer};
+    struct transfer t = {.address = address, .from = bytes};
 
     t.size = within_address_space(address, size);
     return t.size == 0 && size > 0 ? -EFAULT : transfer(p, &t);
+}
+
+void memory_write_of(pid_t pid, uint64_t address, const void *bytes, size_t size)
+{
+    _cleanup_close_ int fd = -1;
+    char path[32];
+
+    snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd >= 0)
+        (void)!pwrite(fd, bytes, size, (off_t)address);
+}
+
+ssize_t memory_read(struct process *p, uint64_t address, void *buffer, size_t size)
+{
+    ssize_t n = memory_read_text(p, address, buffer, size);
+
+    if (n > 0 && p->space)
+        space_mask(p->space, address, buffer, (size_t)n);
+    return n;
+}
+
+/* Around our breakpoints: what is meant for these goes to what they stand for. */
+ssize_t memory_write(struct process *p, uint64_t address, const void *buffer, size_t size)
+{
+    const uint8_t *bytes = buffer;
+    size_t done = 0;
+
+    if (!p->space)
+        return memory_write_text(p, address, buffer, size);
+    while (done < size) {
+        ssize_t own = space_divert(p->space, address + done, bytes + done, size - done);
+        ssize_t n;
+
+        if (own < 0) {
+            done++;
+            continue;
+        }
+        n = memory_write_text(p, address + done, bytes + done, (size_t)own);
+        if (n < 0)
+            return done > 0 ? (ssize_t)done : n;
+        done += (size_t)n;
+        if (n < own)
+            break;
+    }
+    return (ssize_t)done;
 }
 
 int memory_open(struct process *p, bool writable, int *ret_fd)

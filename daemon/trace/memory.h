@@ -41,6 +41,13 @@ struct memory_range {
 ssize_t memory_read(struct process *p, uint64_t address, void *buffer, size_t size);
 ssize_t memory_write(struct process *p, uint64_t address, const void *buffer, size_t size);
 
+/* The memory as it is, breakpoints and all; for space.c, which puts them there. */
+ssize_t memory_read_text(struct process *p, uint64_t address, void *buffer, size_t size);
+ssize_t memory_write_text(struct process *p, uint64_t address, const void *bytes, size_t size);
+
+/* The same to the memory of any process, whose leader lives. As far as it goes. */
+void memory_write_of(pid_t pid, uint64_t address, const void *bytes, size_t size);
+
 /* Reads ranges one after another into a new memfd, which nobody can change any more when it is
  * returned (all seals are set). It ends before the first byte that could not be read; *ret_done is
  * its size, 0 where nothing could. The descriptor becomes the caller's.

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "daemon/trace/process.h"
+#include "daemon/trace/space.h"
+#include "daemon/trace/stepover.h"
 #include "daemon/trace/trace.h"
 
 struct process *process_new(struct trace *t, struct pidref *pidref)
@@ -33,10 +35,11 @@ struct process *process_find(const struct trace *t, pid_t pid)
 
 void process_collect(struct trace *t, struct process *p)
 {
-    if (p->n_tracees > 0 || !TAILQ_EMPTY(&p->attachments))
+    if (p->n_tracees > 0 || p->n_pins > 0 || !TAILQ_EMPTY(&p->attachments))
         return;
     TAILQ_REMOVE(&t->processes, p, processes);
     t->n_processes--;
+    space_forget(p);
     memory_forget(p);
     pidref_done(&p->pidref);
     free(p);
@@ -52,6 +55,7 @@ int process_attach(struct process *p, struct session *s, struct filter *filter,
     a->session = s;
     a->process = p;
     a->filter = filter_ref(filter);
+    TAILQ_INIT(&a->breakpoints);
     TAILQ_INSERT_TAIL(&p->attachments, a, by_process);
     TAILQ_INSERT_TAIL(&s->attachments, a, by_session);
     *ret = a;
@@ -72,6 +76,7 @@ void process_detach(struct trace *t, struct attachment *a)
     struct session *s = a->session;
     struct tracee *tracee;
 
+    breakpoint_remove_all(t, a);
     TAILQ_FOREACH(tracee, &p->tracees, siblings)
         engine_remove(tracee, a);
     process_drop_attachment(a);
@@ -124,6 +129,10 @@ void process_remove_tracee(struct trace *t, struct tracee *tracee)
 {
     if (tracee->ledger_slot >= 0)
         ledger_clear_signal(t->ledger, tracee->ledger_slot);
+    stepover_drop(t, tracee);
+    if (tracee->put_off && tracee->put_off_slot >= 0)
+        ledger_clear_signal(t->ledger, tracee->put_off_slot);
+    free(tracee->put_off);
     tidmap_remove(&t->tids, tracee->tid);
     engine_remove_all(tracee);
     if (tracee->process) {

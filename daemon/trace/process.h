@@ -18,8 +18,11 @@ TAILQ_HEAD(tracee_list, tracee);
 struct process {
     struct pidref pidref;
     struct memory memory;
+    struct space *space; /* NULL: no breakpoint was ever set */
     struct tracee_list tracees;
     size_t n_tracees;
+    unsigned n_freezes; /* no thread is resumed or let go, see freeze.h */
+    unsigned n_pins;    /* somebody works on it: it is not freed, though it may have ended */
     bool leader_seen; /* the leader is or was traced: its own end ends the process */
     TAILQ_HEAD(, attachment) attachments;
     TAILQ_ENTRY(process) processes;
@@ -29,7 +32,7 @@ struct process {
 struct process *process_new(struct trace *t, struct pidref *pidref);
 struct process *process_find(const struct trace *t, pid_t pid);
 
-/* Without threads and attachments it goes. */
+/* Without threads, attachments and pins it goes. */
 void process_collect(struct trace *t, struct process *p);
 
 /* Takes a reference to the filter. -ENOMEM */

@@ -128,3 +128,11 @@ int ptrace_ops_poke_user(pid_t tid, size_t offset, unsigned long word)
 {
     return ops(PTRACE_POKEUSER, tid, offset, word);
 }
+
+int ptrace_ops_peek_siginfo(pid_t tid, siginfo_t *ret, unsigned n)
+{
+    struct __ptrace_peeksiginfo_args args = {.nr = (int)n};
+    long r = ptrace(PTRACE_PEEKSIGINFO, tid, &args, ret);
+
+    return r < 0 ? -errno : (int)r;
+}

@@ -23,6 +23,8 @@ int ptrace_ops_set_options(pid_t tid, unsigned long options);
 int ptrace_ops_get_event_message(pid_t tid, unsigned long *ret);
 int ptrace_ops_get_siginfo(pid_t tid, siginfo_t *ret);
 int ptrace_ops_set_siginfo(pid_t tid, const siginfo_t *info);
+/* The first of the signals that wait for this thread alone; returns how many were read. */
+int ptrace_ops_peek_siginfo(pid_t tid, siginfo_t *ret, unsigned n);
 /* What call the thread stands in, and at which end of it. */
 struct __ptrace_syscall_info;
 int ptrace_ops_get_syscall_info(pid_t tid, struct __ptrace_syscall_info *ret);

@@ -3,8 +3,12 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
+#include "daemon/trace/chaperone.h"
+#include "daemon/trace/freeze.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
+#include "daemon/trace/stepover.h"
+#include "daemon/trace/trap.h"
 #include "daemon/trace/wait.h"
 
 #define OPTIONS                                                                                    \
@@ -20,7 +24,7 @@ static bool asks_for_seccomp(const struct filter *f)
 
 unsigned long resume_options(const struct filter *f)
 {
-    return OPTIONS | (asks_for_seccomp(f) ? (unsigned long)PTRACE_O_TRACESECCOMP : 0);
+    return OPTIONS | (f && asks_for_seccomp(f) ? (unsigned long)PTRACE_O_TRACESECCOMP : 0);
 }
 
 static bool anyone_asks_for_seccomp(const struct tracee *tracee)
@@ -105,6 +109,28 @@ static int resume_in_mode(struct tracee *tracee, enum resume_mode mode)
     return ptrace_ops_cont(tracee->tid, signal_to_deliver(tracee));
 }
 
+/* True: it is not to be resumed here and now. */
+static bool pass_breakpoint(struct trace *t, struct tracee *tracee)
+{
+    if (tracee->passing_at != 0 && signal_to_deliver(tracee) != 0)
+        stepover_leave_for_handler(tracee);
+    if (tracee->passing_at == 0)
+        return false;
+    switch (stepover_begin(t, tracee)) {
+    case STEPOVER_NONE:
+        return false;
+    case STEPOVER_DONE: /* which was a step */
+        trap_on_step(t, tracee);
+        return engine_is_any_holding(tracee);
+    case STEPOVER_LEFT:
+        signal_is_passed_on(t, tracee);
+        return true;
+    case STEPOVER_LATER:
+        return true;
+    }
+    return false;
+}
+
 /* -ESRCH from the requests below means killed while it stood: then it is on its way to its end,
  * which a wait will report, and counts as running. */
 static void resume(struct trace *t, struct tracee *tracee)
@@ -120,7 +146,13 @@ static void resume(struct trace *t, struct tracee *tracee)
         tracee_apply(tracee, TRACEE_LISTEN);
         return;
     }
+    if (pass_breakpoint(t, tracee))
+        return;
     update_options(tracee);
+    if (tracee->owes_group_stop) { /* the kernel traps it at once, in its group-stop */
+        tracee->owes_group_stop = false;
+        (void)ptrace_ops_interrupt(tracee->tid);
+    }
     tracee->resumed = (uint8_t)resume_wanted_mode(tracee);
     (void)resume_in_mode(tracee, tracee->resumed);
     signal_is_passed_on(t, tracee);
@@ -147,7 +179,9 @@ void resume_settle(struct trace *t, struct tracee *tracee)
         return;
     if (!tracee->process && !tracee->unwanted) /* whose it is will be told */
         return;
-    if (!tracee->engines)
+    if (freeze_is_on(tracee->process))
+        return;
+    if (!tracee->engines && !chaperone_is_needed(tracee))
         detach_standing(t, tracee);
     else if (!engine_is_any_holding(tracee))
         resume(t, tracee);
@@ -161,7 +195,7 @@ void resume_release(struct trace *t, struct tracee *tracee)
         break;
     case TRACEE_RUNNING:
     case TRACEE_LISTENING:
-        if (ptrace_ops_interrupt(tracee->tid) >= 0)
+        if (!chaperone_is_needed(tracee) && ptrace_ops_interrupt(tracee->tid) >= 0)
             tracee_apply(tracee, TRACEE_INTERRUPT);
         break;
     case TRACEE_NEW:

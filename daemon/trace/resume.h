@@ -19,5 +19,5 @@ void resume_kick(struct tracee *tracee);
 /* How a thread runs when nobody holds it. */
 enum resume_mode resume_wanted_mode(const struct tracee *tracee);
 
-/* PTRACE_O_* that a thread is seized with, for a session with this filter. */
+/* PTRACE_O_* that a thread is seized with, for a session with this filter (NULL: for none). */
 unsigned long resume_options(const struct filter *f);

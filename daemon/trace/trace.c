@@ -69,6 +69,7 @@ struct trace *trace_free(struct trace *t)
 {
     if (!t)
         return NULL;
+    t->leaving = true;
     t->hooks = (struct trace_hooks){ignore_event, ignore_process, ignore_process};
     while (!TAILQ_EMPTY(&t->processes))
         forget_process(t, TAILQ_FIRST(&t->processes));

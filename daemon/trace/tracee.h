@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -8,6 +9,7 @@
 
 #include "daemon/trace/stop.h"
 
+struct displaced;
 struct engine;
 struct process;
 
@@ -51,13 +53,21 @@ struct tracee {
     uint8_t resumed;       /* enum resume_mode: how it was resumed last */
     bool is_kept;          /* its stop was collected, since somebody holds it */
     bool exit_is_told;     /* its exit stop has been seen */
+    bool owes_group_stop;  /* was taken out of one, for a SIGTRAP of ours */
     bool suppressed;       /* somebody dropped the signal that it stands at */
     bool asks_for_seccomp; /* PTRACE_O_TRACESECCOMP is set */
     bool call_is_known;    /* `call` is that of the call it is in */
     uint8_t group_signo;   /* job-control stopped by this signal; 0: not */
     uint8_t resume_signo;  /* delivered when it is resumed */
     int ledger_slot;       /* of its collected signal; -1: none */
-    uint64_t call;         /* number of the system call that it entered */
+    bool steps_in_place;   /* waits for stepover_run_later() */
+    uint64_t passing_at;   /* stands at this breakpoint, and has been told; 0: not */
+    uint64_t again_at;     /* a signal took it away from there: its return is no new hit; 0: not */
+    uint64_t again_sp;     /* the stack pointer then */
+    struct displaced *displaced; /* goes through a copy of an instruction */
+    siginfo_t *put_off;          /* a signal that came meanwhile */
+    int put_off_slot;            /* its record in the ledger */
+    uint64_t call;               /* number of the system call that it entered */
     uint64_t arguments[6];
     struct process *process; /* NULL: a stray, see strays in trace.h */
     struct engine *engines;

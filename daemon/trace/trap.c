@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+
+#include "daemon/trace/breakpoint.h"
+#include "daemon/trace/macro.h"
+#include "daemon/trace/memory.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/regs.h"
+#include "daemon/trace/space.h"
+#include "daemon/trace/stepover.h"
 #include "daemon/trace/trap.h"
 
 static bool is_in_range(const struct engine *e, uint64_t pc)
@@ -20,7 +27,7 @@ static bool is_done(const struct tracee *tracee, const struct engine *e)
     return regs_read_role(tracee->tid, ARCH_PC, &pc) < 0 || !is_in_range(e, pc);
 }
 
-static void on_step(struct trace *t, struct tracee *tracee)
+void trap_on_step(struct trace *t, struct tracee *tracee)
 {
     struct event e = {.kind = EVENT_STEP};
 
@@ -29,15 +36,74 @@ static void on_step(struct trace *t, struct tracee *tracee)
             engine_tell(t, tracee, engine, &e, true);
 }
 
+/* What hit a breakpoint that is gone by now: the text there is no breakpoint instruction (any
+ * more). Two bytes before the program counter, since x86 has a longer form, int $3. */
+static bool is_phantom(struct process *p, uint64_t at)
+{
+    const struct space *s = p->space;
+    uint8_t bytes[1 + LOCATION_SIZE_MAX];
+
+    if (!s || memory_read_text(p, at - 1, bytes, 1U + s->size) != (ssize_t)(1U + s->size))
+        return false;
+    if (bytes[0] == 0xcd && bytes[1] == 0x03)
+        return false;
+    return memcmp(bytes + 1, s->instruction, s->size) != 0;
+}
+
+/* Rewound before anybody looks: from then on the thread stands before the instruction. */
+static bool on_break(struct trace *t, struct tracee *tracee)
+{
+    struct regs regs = {0};
+    bool ours = false;
+    uint64_t at, sp;
+
+    if (!tracee->process || !tracee->process->space || regs_open(tracee->tid, &t->xsave, &regs) < 0)
+        return false;
+    at = arch_get_role(regs.arch, ARCH_PC, regs.sets[ARCH_GENERAL].bytes) -
+         regs.arch->breakpoint_behind;
+    if (space_find(tracee->process->space, at) || is_phantom(tracee->process, at)) {
+        ours = true;
+        (void)regs_write_role(tracee->tid, ARCH_PC, at);
+        arch_put_role(regs.arch, ARCH_PC, regs.sets[ARCH_GENERAL].bytes, at);
+        tracee->stop = STOP_BREAK;
+        tracee->passing_at = at;
+        sp = arch_get_role(regs.arch, ARCH_SP, regs.sets[ARCH_GENERAL].bytes);
+        if (!stepover_is_return(tracee, at, sp))
+            breakpoint_on_hit(t, tracee, &regs, at);
+    }
+    regs_done(&regs);
+    return ours;
+}
+
+static bool is_raised_by_an_instruction(const siginfo_t *info)
+{
+    return info->si_signo == SIGTRAP && info->si_code > 0;
+}
+
+bool trap_is_pending(struct tracee *tracee)
+{
+    siginfo_t waiting[8];
+    bool was_stepped = tracee->resumed <= RESUME_BLOCK_STEP;
+    int n;
+
+    if (!tracee->process || (!tracee->process->space && !was_stepped))
+        return false;
+    n = ptrace_ops_peek_siginfo(tracee->tid, waiting, ARRAY_LENGTH(waiting));
+    for (int i = 0; i < n; i++)
+        if (is_raised_by_an_instruction(&waiting[i]))
+            return true;
+    return false;
+}
+
 bool trap_on_stop(struct trace *t, struct tracee *tracee, const siginfo_t *info)
 {
-    enum stop_kind kind = stop_classify_trap(info, tracee->resumed <= RESUME_BLOCK_STEP);
-
-    switch (kind) {
+    switch (stop_classify_trap(info, tracee->resumed <= RESUME_BLOCK_STEP)) {
     case STOP_STEP:
         tracee->stop = STOP_STEP;
-        on_step(t, tracee);
+        trap_on_step(t, tracee);
         return true;
+    case STOP_BREAK:
+        return on_break(t, tracee);
     default:
         return false;
     }

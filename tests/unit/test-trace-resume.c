@@ -232,7 +232,7 @@ static void each_call_is_told_at_both_ends_and_nothing_stops(void **state)
     const struct event *e;
 
     assert_int_equal(attach_to_calls(f, pid, EVENT_CALLS, 0, numbers, 2), 1);
-    fixture_serve(f, 20);
+    fixture_serve_for(f, 20); /* it makes calls all the time */
     shared->go = 1;
     for (int i = 0; i < 4; i++) {
         uint64_t number = i < 3 ? SYS_getppid : SYS_close;
@@ -249,7 +249,7 @@ static void each_call_is_told_at_both_ends_and_nothing_stops(void **state)
         assert_int_equal(e->call.result, i < 3 ? getpid() : -EBADF);
         assert_int_equal(e->call.failed, i == 3);
     }
-    fixture_serve(f, 20);
+    fixture_serve_for(f, 20);
     assert_int_equal(shared->calls, 1);
     fixture_kill(f, pid);
 }
@@ -294,7 +294,7 @@ static void call_is_captured_while_the_thread_stands(void **state)
     assert_int_equal(fixture_attach_with(f, f->session, pid, 0, &filter, FOLLOW_THREADS), 1);
     shared->go = 1;
     for (int msec = 0; msec < 2000 && event_queue_is_empty(&f->session->queue); msec++)
-        fixture_serve(f, 1);
+        fixture_serve_for(f, 1);
     e = event_queue_find(&f->session->queue, 0, 0);
     assert_non_null(e);
     assert_int_equal(e->call.number, SYS_write);
@@ -348,7 +348,7 @@ static void filter_that_is_set_later_reaches_threads_that_run(void **state)
     wanted.report = EVENT_CALLS;
     assert_int_equal(filter_add_call(&wanted, SYS_close), 0);
     assert_int_equal(fixture_set_filter(f, f->session, pid, &wanted), 0);
-    fixture_serve(f, 10);
+    fixture_serve_for(f, 10);
     shared->go = 1;
     assert_int_equal(fixture_next(f, f->session)->kind, EVENT_SYSCALL_ENTER);
     assert_int_equal(fixture_next(f, f->session)->kind, EVENT_SYSCALL_EXIT);

@@ -108,6 +108,16 @@ void fixture_serve(struct fixture *f, int msec)
     }
 }
 
+void fixture_serve_for(struct fixture *f, int msec)
+{
+    const uint64_t end = event_now_usec() + (uint64_t)msec * 1000;
+    const struct timespec t = {.tv_nsec = 20 * 1000};
+
+    while (event_now_usec() < end)
+        if (!serve_one(f))
+            nanosleep(&t, NULL);
+}
+
 static const struct event *take(struct session *s)
 {
     struct event *e = event_queue_find(&s->queue, 0, 0);

@@ -36,6 +36,9 @@ void fixture_kill(struct fixture *f, pid_t pid);
 /* Serves stops until nothing has come for `msec`. */
 void fixture_serve(struct fixture *f, int msec);
 
+/* Serves for that long, however much comes. */
+void fixture_serve_for(struct fixture *f, int msec);
+
 /* Serves until the session's next event, and returns it; fails the test after five seconds. It is
  * valid until the next call. */
 const struct event *fixture_next(struct fixture *f, struct session *s);

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/trace/attach.h"
+#include "daemon/trace/breakpoint.h"
+#include "daemon/trace/chaperone.h"
+#include "daemon/trace/image.h"
+#include "daemon/trace/macro.h"
+#include "daemon/trace/regs.h"
+#include "daemon/trace/space.h"
+#include "daemon/trace/trace.h"
+
+static const char *const kind_names[BREAKPOINT_KIND_MAX] = {
+    [BREAKPOINT_SOFTWARE] = "software",
+    [BREAKPOINT_HARDWARE] = "hardware",
+    [BREAKPOINT_WRITE] = "write",
+    [BREAKPOINT_READ_WRITE] = "read-write",
+};
+
+const char *breakpoint_kind_to_string(enum breakpoint_kind kind)
+{
+    return kind_names[kind];
+}
+
+int breakpoint_kind_from_string(const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_LENGTH(kind_names); i++)
+        if (strcmp(name, kind_names[i]) == 0)
+            return (int)i;
+    return -EINVAL;
+}
+
+/* A thread that stands at the very address has arrived there already: it goes on from it. */
+static void mark_passing(struct process *p, uint64_t address)
+{
+    struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &p->tracees, siblings) {
+        uint64_t pc;
+
+        if (tracee->state == TRACEE_STOPPED && engine_is_any_holding(tracee) &&
+            regs_read_role(tracee->tid, ARCH_PC, &pc) >= 0 && pc == address)
+            tracee->passing_at = address;
+    }
+}
+
+static int insert(struct trace *t, struct process *p, uint64_t address)
+{
+    struct space *s;
+    int r;
+
+    if (p->memory.lent_for_writing)
+        return -ETXTBSY;
+    r = space_get(p, t->ledger, &s);
+    if (r < 0)
+        return r;
+    r = image_check_text(p, address, s->size);
+    if (r < 0)
+        return r;
+    r = attach_cover(t, p);
+    if (r >= 0)
+        r = space_insert(p, t->ledger, address);
+    if (r >= 0)
+        mark_passing(p, address);
+    else
+        chaperone_release(t, p);
+    return r;
+}
+
+static size_t count(const struct attachment *a)
+{
+    const struct breakpoint *b;
+    size_t n = 0;
+
+    TAILQ_FOREACH(b, &a->breakpoints, breakpoints)
+        n++;
+    return n;
+}
+
+static struct breakpoint *find(const struct attachment *a, uint32_t id)
+{
+    struct breakpoint *b;
+
+    TAILQ_FOREACH(b, &a->breakpoints, breakpoints)
+        if (b->id == id)
+            return b;
+    return NULL;
+}
+
+static int put(struct trace *t, struct process *p, struct breakpoint *b)
+{
+    switch (b->o.kind) {
+    case BREAKPOINT_SOFTWARE:
+        return insert(t, p, b->o.address);
+    case BREAKPOINT_HARDWARE:
+    case BREAKPOINT_WRITE:
+    case BREAKPOINT_READ_WRITE:
+    case BREAKPOINT_KIND_MAX:
+        break;
+    }
+    return -EOPNOTSUPP;
+}
+
+static void take(struct process *p, const struct breakpoint *b)
+{
+    if (b->o.kind == BREAKPOINT_SOFTWARE)
+        space_remove(p, b->o.address);
+}
+
+int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoint_options *o,
+                   uint32_t *ret_id)
+{
+    struct breakpoint *b;
+    int r;
+
+    if (count(a) >= BREAKPOINTS_MAX)
+        return -EDQUOT;
+    b = calloc(1, sizeof(*b));
+    if (!b)
+        return -ENOMEM;
+    b->o = *o;
+    r = put(t, a->process, b);
+    if (r < 0) {
+        free(b);
+        return r;
+    }
+    b->id = ++a->last_breakpoint;
+    TAILQ_INSERT_TAIL(&a->breakpoints, b, breakpoints);
+    *ret_id = b->id;
+    return 0;
+}
+
+static void drop(struct attachment *a, struct breakpoint *b)
+{
+    TAILQ_REMOVE(&a->breakpoints, b, breakpoints);
+    free(b);
+}
+
+int breakpoint_remove(struct trace *t, struct attachment *a, uint32_t id)
+{
+    struct breakpoint *b = find(a, id);
+
+    if (!b)
+        return -ENOENT;
+    take(a->process, b);
+    drop(a, b);
+    chaperone_release(t, a->process);
+    return 0;
+}
+
+void breakpoint_remove_all(struct trace *t, struct attachment *a)
+{
+    if (TAILQ_EMPTY(&a->breakpoints))
+        return;
+    while (!TAILQ_EMPTY(&a->breakpoints)) {
+        struct breakpoint *b = TAILQ_FIRST(&a->breakpoints);
+
+        if (!t->leaving)
+            take(a->process, b);
+        drop(a, b);
+    }
+    t->chaperones_due = true;
+}
+
+void breakpoint_forget_all(struct attachment *a)
+{
+    while (!TAILQ_EMPTY(&a->breakpoints))
+        drop(a, TAILQ_FIRST(&a->breakpoints));
+}
+
+void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct attachment *to)
+{
+    const struct breakpoint *b;
+
+    TAILQ_FOREACH(b, &from->breakpoints, breakpoints) {
+        struct breakpoint *copy = malloc(sizeof(*copy));
+
+        if (!copy)
+            return; /* what nobody takes is restored in the child */
+        *copy = *b;
+        copy->hits = 0;
+        if (b->o.kind == BREAKPOINT_SOFTWARE)
+            space_adopt(to->process->space, b->o.address);
+        TAILQ_INSERT_TAIL(&to->breakpoints, copy, breakpoints);
+    }
+    to->last_breakpoint = from->last_breakpoint;
+}
+
+bool breakpoint_has_any(const struct process *p)
+{
+    const struct attachment *a;
+
+    if (space_has_locations(p->space))
+        return true;
+    TAILQ_FOREACH(a, &p->attachments, by_process)
+        if (!TAILQ_EMPTY(&a->breakpoints))
+            return true;
+    return false;
+}
+
+/* ---- Hits ---------------------------------------------------------------------------------- */
+
+static bool counts(struct breakpoint *b, const struct tracee *tracee, struct regs *regs)
+{
+    if (b->o.tid != 0 && b->o.tid != tracee->tid)
+        return false;
+    if (!condition_holds(&b->o.condition, tracee->process, regs))
+        return false;
+    if (b->o.ignore > 0) {
+        b->o.ignore--;
+        return false;
+    }
+    b->hits++;
+    return true;
+}
+
+static void tell(struct trace *t, struct tracee *tracee, struct engine *engine,
+                 const struct breakpoint *b)
+{
+    struct event e = {
+        .kind = b->o.kind >= BREAKPOINT_WRITE ? EVENT_WATCHPOINT : EVENT_BREAKPOINT,
+        .breakpoint = {.id = b->id,
+                       .address = b->o.address,
+                       .access = breakpoint_kind_to_string(b->o.kind)},
+    };
+
+    engine_tell(t, tracee, engine, &e, !b->o.report_only);
+}
+
+static void hit_one(struct trace *t, struct tracee *tracee, struct engine *engine,
+                    struct breakpoint *b, struct regs *regs)
+{
+    if (!counts(b, tracee, regs))
+        return;
+    tell(t, tracee, engine, b);
+    if (!b->o.temporary)
+        return;
+    take(tracee->process, b);
+    drop(engine->attachment, b);
+    t->chaperones_due = true;
+}
+
+void breakpoint_on_hit(struct trace *t, struct tracee *tracee, struct regs *regs, uint64_t address)
+{
+    for (struct engine *e = tracee->engines; e; e = e->next) {
+        struct breakpoint *b, *next;
+
+        for (b = TAILQ_FIRST(&e->attachment->breakpoints); b; b = next) {
+            next = TAILQ_NEXT(b, breakpoints);
+            if (b->o.kind == BREAKPOINT_SOFTWARE && b->o.address == address)
+                hit_one(t, tracee, e, b, regs);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "daemon/trace/condition.h"
+
+struct attachment;
+struct process;
+struct regs;
+struct trace;
+struct tracee;
+
+/* A breakpoint belongs to a session; others never see its stop. Only the tracer inserts it, once for
+ * all sessions at an address (space.h), and a thread that hits it stands before it when anybody
+ * sees the thread.
+ *
+ * While an address space holds one, every thread that runs in it is traced, those too that no
+ * session wants: the kernel kills who meets it untraced. */
+
+enum breakpoint_kind {
+    BREAKPOINT_SOFTWARE,   /* an instruction in the text */
+    BREAKPOINT_HARDWARE,   /* a debug register: execution */
+    BREAKPOINT_WRITE,      /* a watchpoint: a write */
+    BREAKPOINT_READ_WRITE, /* a watchpoint: any access */
+    BREAKPOINT_KIND_MAX,
+};
+
+struct breakpoint_options {
+    enum breakpoint_kind kind;
+    uint64_t address;
+    unsigned size;    /* of a watchpoint: 1, 2, 4 or 8 bytes, aligned to them */
+    pid_t tid;        /* this thread alone; 0: every thread of the session's */
+    bool temporary;   /* goes with its first hit */
+    bool report_only; /* stops nobody */
+    uint64_t ignore;  /* hits that do not count, at first */
+    struct condition condition;
+};
+
+#define BREAKPOINTS_MAX 1024u /* of one session in one process */
+
+struct breakpoint {
+    uint32_t id; /* counts up in its attachment, from 1 */
+    struct breakpoint_options o;
+    uint64_t hits;
+    unsigned slot; /* of the debug registers */
+    TAILQ_ENTRY(breakpoint) breakpoints;
+};
+
+/* -EDQUOT: BREAKPOINTS_MAX; -EFAULT: nothing is mapped there; -EACCES: what is mapped is no private
+ * text, or the kernel does not let us write; -ENOSPC: too many locations, or all debug registers
+ * are in use; -EINVAL: a watchpoint's address or size; -ETXTBSY: a descriptor that writes the
+ * memory was given away; -EPERM: a thread is traced by somebody else, whom it would kill;
+ * -EOPNOTSUPP: this machine has none; -ESRCH. */
+int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoint_options *o,
+                   uint32_t *ret_id);
+/* -ENOENT: there is none of that number. */
+int breakpoint_remove(struct trace *t, struct attachment *a, uint32_t id);
+
+/* The session gives the process up. */
+void breakpoint_remove_all(struct trace *t, struct attachment *a);
+/* The memory that they were in is gone, by an exec. */
+void breakpoint_forget_all(struct attachment *a);
+
+/* A followed child has a copy of the memory: the session gets a copy of its breakpoints there. */
+void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct attachment *to);
+
+bool breakpoint_has_any(const struct process *p);
+
+/* A thread stands at a breakpoint instruction, before it. Tells the sessions for which it counts. */
+void breakpoint_on_hit(struct trace *t, struct tracee *tracee, struct regs *regs, uint64_t address);
+
+const char *breakpoint_kind_to_string(enum breakpoint_kind kind);
+int breakpoint_kind_from_string(const char *name); /* -EINVAL */
