@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/trace/freeze.h"
+#include "tests/unit/trace-fixture.h"
+
+/* A process stands for a moment, and nobody is told. */
+
+static volatile struct {
+    uint64_t counters[4];
+    pid_t tids[4];
+    unsigned signals;
+    unsigned births;
+} * shared;
+
+static void *counts(void *userdata)
+{
+    int me = (int)(intptr_t)userdata;
+
+    shared->tids[me] = (pid_t)syscall(SYS_gettid);
+    for (;;)
+        shared->counters[me]++;
+    return NULL;
+}
+
+static int four_threads_count(int ready)
+{
+    pthread_t thread;
+
+    for (intptr_t i = 1; i < 4; i++)
+        pthread_create(&thread, NULL, counts, (void *)i);
+    while (!shared->tids[1] || !shared->tids[2] || !shared->tids[3])
+        usleep(500);
+    child_is_ready(ready);
+    counts((void *)0);
+    return 0;
+}
+
+static void *ends(void *userdata)
+{
+    return NULL;
+}
+
+static int gives_birth(int ready)
+{
+    pthread_t thread;
+
+    child_is_ready(ready);
+    for (;; shared->births++)
+        if (pthread_create(&thread, NULL, ends, NULL) == 0)
+            pthread_join(thread, NULL);
+    return 0;
+}
+
+static void on_signal(int signo)
+{
+    shared->signals++;
+}
+
+static int counts_signals(int ready)
+{
+    signal(SIGUSR1, on_signal);
+    child_is_ready(ready);
+    for (;;)
+        shared->counters[0]++;
+    return 0;
+}
+
+static int waits_for_its_child(int ready)
+{
+    static int fd;
+
+    fd = ready;
+    if (vfork() == 0) {
+        child_is_ready(fd);
+        usleep(300 * 1000);
+        _exit(0);
+    }
+    for (;;)
+        pause();
+    return 0;
+}
+
+static pid_t start_attached(struct fixture *f, int (*child)(int))
+{
+    pid_t pid;
+
+    memset((void *)shared, 0, sizeof(*shared));
+    pid = fixture_start(child);
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    return pid;
+}
+
+static size_t count_standing(const struct process *p)
+{
+    const struct tracee *tracee;
+    size_t n = 0;
+
+    TAILQ_FOREACH(tracee, &p->tracees, siblings)
+        n += tracee->state == TRACEE_STOPPED;
+    return n;
+}
+
+static void read_counters(uint64_t ret[4])
+{
+    for (int i = 0; i < 4; i++)
+        ret[i] = shared->counters[i];
+}
+
+static void assert_counting(bool expected)
+{
+    uint64_t before[4];
+
+    read_counters(before);
+    for (int i = 0; i < 4; i++) {
+        for (int msec = 0; msec < (expected ? 2000 : 5) && shared->counters[i] == before[i]; msec++)
+            usleep(1000);
+        assert_int_equal(shared->counters[i] != before[i], expected);
+    }
+}
+
+static void all_stand_and_then_run_and_nobody_is_told(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, four_threads_count);
+    struct process *p = process_find(f->trace, pid);
+    struct freeze freeze;
+
+    freeze_begin(&freeze, f->trace, p);
+    assert_int_equal(count_standing(p), 4);
+    assert_counting(false);
+    freeze_end(&freeze);
+    assert_int_equal(count_standing(p), 0);
+    assert_counting(true);
+    fixture_serve(f, 20);
+    assert_null(event_queue_find(&f->session->queue, 0, 0));
+    fixture_kill(f, pid);
+}
+
+static void freezes_nest(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, four_threads_count);
+    struct process *p = process_find(f->trace, pid);
+    struct freeze outer, inner;
+
+    freeze_begin(&outer, f->trace, p);
+    freeze_begin(&inner, f->trace, p);
+    freeze_end(&inner);
+    assert_counting(false);
+    freeze_end(&outer);
+    assert_counting(true);
+    fixture_kill(f, pid);
+}
+
+static void what_a_session_holds_stays_held(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, four_threads_count), tid = shared->tids[2];
+    struct process *p = process_find(f->trace, pid);
+    struct freeze freeze;
+    uint64_t before;
+
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, tid), 1);
+    assert_int_equal(fixture_next(f, f->session)->kind, EVENT_STOP);
+    freeze_begin(&freeze, f->trace, p);
+    assert_int_equal(count_standing(p), 4);
+    freeze_end(&freeze);
+    assert_int_equal(count_standing(p), 1);
+    before = shared->counters[2];
+    usleep(5000);
+    assert_int_equal(shared->counters[2], before);
+    assert_int_equal(fixture_continue(f, f->session, pid, tid), 1);
+    assert_counting(true);
+    fixture_kill(f, pid);
+}
+
+static void what_is_continued_meanwhile_runs_afterwards(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, four_threads_count);
+    struct process *p = process_find(f->trace, pid);
+    struct freeze freeze;
+
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+    freeze_begin(&freeze, f->trace, p);
+    assert_int_equal(fixture_continue(f, f->session, pid, 0), 1);
+    assert_counting(false);
+    freeze_end(&freeze);
+    assert_counting(true);
+    fixture_kill(f, pid);
+}
+
+static void what_is_detached_meanwhile_is_let_go_afterwards(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, four_threads_count);
+    struct freeze freeze;
+
+    freeze_begin(&freeze, f->trace, process_find(f->trace, pid));
+    assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
+    assert_counting(false);
+    freeze_end(&freeze);
+    assert_null(process_find(f->trace, pid));
+    assert_int_equal(proc_tracer(pid), 0);
+    assert_counting(true);
+    fixture_kill(f, pid);
+}
+
+static void a_group_stop_stays_one(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, four_threads_count);
+    struct process *p = process_find(f->trace, pid);
+    struct freeze freeze;
+
+    kill(pid, SIGSTOP);
+    for (int i = 0; i < 4; i++)
+        assert_non_null(fixture_find(f, f->session, EVENT_GROUP_STOP, 2000));
+    freeze_begin(&freeze, f->trace, p);
+    assert_int_equal(count_standing(p), 4);
+    freeze_end(&freeze);
+    fixture_serve(f, 20);
+    assert_null(fixture_find(f, f->session, EVENT_GROUP_STOP, 10));
+    assert_counting(false);
+    kill(pid, SIGCONT);
+    fixture_serve(f, 50);
+    assert_counting(true);
+    fixture_kill(f, pid);
+}
+
+/* Some of the signals are caught in the very moment of a freeze. */
+static void no_signal_is_lost_or_added(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, counts_signals);
+    unsigned told = 0, caught = 0;
+
+    for (unsigned i = 1; i <= 500; i++) {
+        struct process *p = process_find(f->trace, pid);
+        struct freeze freeze;
+
+        kill(pid, SIGUSR1);
+        freeze_begin(&freeze, f->trace, p);
+        caught += TAILQ_FIRST(&p->tracees)->stop == STOP_SIGNAL_DELIVERY;
+        freeze_end(&freeze);
+        for (int msec = 0; msec < 2000 && shared->signals < i; msec++)
+            fixture_serve(f, 1);
+        assert_int_equal(shared->signals, i);
+    }
+    while (fixture_find(f, f->session, EVENT_SIGNAL, 10))
+        told++;
+    assert_int_equal(told, 500);
+    assert_true(caught > 0);
+    fixture_kill(f, pid);
+}
+
+static void threads_that_are_born_meanwhile_stand_too(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, gives_birth);
+    struct process *p = process_find(f->trace, pid);
+    size_t most = 0;
+
+    for (int i = 0; i < 300; i++) {
+        struct freeze freeze;
+        unsigned births;
+
+        freeze_begin(&freeze, f->trace, p);
+        births = shared->births;
+        assert_int_equal(count_standing(p), p->n_tracees);
+        most = p->n_tracees > most ? p->n_tracees : most;
+        freeze_end(&freeze);
+        for (int n = 0; n < 2000 && shared->births == births; n++)
+            (void)fixture_find(f, f->session, EVENT_VFORK, 5); /* it is never idle */
+        assert_true(shared->births > births);
+    }
+    assert_true(most > 1);
+    fixture_kill(f, pid);
+}
+
+static void a_parent_in_vfork_is_not_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, waits_for_its_child);
+    struct process *p = process_find(f->trace, pid);
+    uint64_t began = event_now_usec();
+    struct freeze freeze;
+
+    /* Attached within its vfork, it is not known to be in one: patience ends the wait. */
+    freeze_begin(&freeze, f->trace, p);
+    assert_int_equal(count_standing(p), 0);
+    freeze_end(&freeze);
+    assert_true(event_now_usec() - began < 250 * 1000);
+    fixture_serve(f, 400);
+    assert_true(becomes(pid, 'S'));
+    fixture_kill(f, pid);
+}
+
+static void a_process_that_is_killed_meanwhile_is_told_of(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, four_threads_count);
+    struct freeze freeze;
+    int n = 0;
+
+    freeze_begin(&freeze, f->trace, process_find(f->trace, pid));
+    kill(pid, SIGKILL);
+    usleep(5000);
+    freeze_end(&freeze);
+    while (fixture_find(f, f->session, EVENT_KILLED, 300))
+        n++;
+    assert_int_equal(n, 4);
+    assert_null(process_find(f->trace, pid));
+    assert_int_equal(waitpid(pid, NULL, 0), -1); /* reaped with its report */
+}
+
+static int setup(void **state)
+{
+    if (!shared)
+        shared =
+            mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return shared == MAP_FAILED ? -1 : fixture_setup(state);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        TEST(all_stand_and_then_run_and_nobody_is_told),
+        TEST(freezes_nest),
+        TEST(what_a_session_holds_stays_held),
+        TEST(what_is_continued_meanwhile_runs_afterwards),
+        TEST(what_is_detached_meanwhile_is_let_go_afterwards),
+        TEST(a_group_stop_stays_one),
+        TEST(no_signal_is_lost_or_added),
+        TEST(threads_that_are_born_meanwhile_stand_too),
+        TEST(a_parent_in_vfork_is_not_waited_for),
+        TEST(a_process_that_is_killed_meanwhile_is_told_of),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
