@@ -54,6 +54,7 @@ static void forget_process(struct trace *t, struct process *p)
         forget_tracee(t, TAILQ_FIRST(&p->tracees));
     while (!TAILQ_EMPTY(&p->attachments))
         process_detach(t, TAILQ_FIRST(&p->attachments));
+    p->n_pins = 0;
     process_collect(t, p);
 }
 
