@@ -78,6 +78,7 @@ const struct arch arch_x86_64 = {
     .word_size = 8,
     .breakpoint = {0xcc},
     .breakpoint_size = 1,
+    .red_zone = 128,
     .breakpoint_behind = 1,
     .restarts_relative = true,
     .general_size = 8 * N_WORDS,

@@ -74,6 +74,7 @@ struct arch {
     uint8_t breakpoint_size;
     uint8_t breakpoint_behind; /* how far behind it the program counter stands when it was hit */
     uint8_t breakpoint[4];
+    uint8_t red_zone; /* bytes below the stack pointer that a function may use */
     /* A call that a stop has interrupted is restarted by setting the program counter back when the
      * thread goes on, wherever that points by then; not so where ARCH_SYSCALL is negative. */
     bool restarts_relative;

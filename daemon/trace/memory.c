@@ -237,7 +237,7 @@ static int sink_read(struct sink *s, struct process *p, const struct memory_rang
 }
 
 /* Where it is known, not executable for good, which a system may demand (vm.memfd_noexec). */
-static int new_memfd(void)
+int memory_new_memfd(void)
 {
     int fd = memfd_create("ptraced-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
 
@@ -269,7 +269,7 @@ int memory_to_memfd(struct process *p, const struct memory_range *ranges, size_t
 
     if (!chunk)
         return -ENOMEM;
-    fd = s.fd = new_memfd();
+    fd = s.fd = memory_new_memfd();
     if (fd < 0)
         return fd;
     r = sink_fill(&s, p, ranges, n);

@@ -55,6 +55,9 @@ void memory_write_of(pid_t pid, uint64_t address, const void *bytes, size_t size
 int memory_to_memfd(struct process *p, const struct memory_range *ranges, size_t n, int *ret_fd,
                     uint64_t *ret_done);
 
+/* An empty memfd that can be sealed. */
+int memory_new_memfd(void);
+
 /* A descriptor of /proc/PID/mem of its own, to be given away: the kernel's own speed, and the
  * kernel's own view. Errors as of memory_read(). */
 int memory_open(struct process *p, bool writable, int *ret_fd);

@@ -182,6 +182,7 @@ static void machines_are_told_apart_by_size(void **state)
 static void breakpoints_are_the_machines_own(void **state)
 {
     assert_int_equal(arch_x86_64.breakpoint_size, 1);
+    assert_int_equal(arch_x86_64.red_zone, 128);
     assert_int_equal(arch_x86_64.breakpoint[0], 0xcc);
     assert_int_equal(arch_x86_64.breakpoint_behind, 1);
     assert_int_equal(arch_i386.breakpoint_size, 1);
