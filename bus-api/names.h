@@ -61,6 +61,8 @@
 #define PTRACED_OPTION_RANGE "range"
 #define PTRACED_OPTION_SIGNAL "signal"
 #define PTRACED_OPTION_SUPPRESS "suppress"
+#define PTRACED_OPTION_REGISTERS "registers"
+#define PTRACED_OPTION_STACK "stack"
 
 #define PTRACED_LIFETIME_CLIENT "client"
 #define PTRACED_LIFETIME_PERSISTENT "persistent"
@@ -75,5 +77,8 @@
 #define PTRACED_MEMORY_MESSAGE_RANGES_MAX 4096u
 #define PTRACED_MEMORY_FD_MAX ((uint64_t)1 << 30)
 #define PTRACED_MEMORY_FD_RANGES_MAX 65536u
+#define PTRACED_SNAPSHOT_STACK ((uint32_t)64 << 10) /* of each thread, where it is not told */
+#define PTRACED_SNAPSHOT_STACK_MAX ((uint32_t)1 << 20)
+#define PTRACED_SNAPSHOT_MAX ((uint64_t)1 << 30) /* the whole */
 #define PTRACED_MAPS_MAX ((size_t)8 << 20)
 #define PTRACED_COMMAND_LINE_MAX ((size_t)1 << 20)

@@ -18,6 +18,9 @@ int memory_method_write(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int memory_method_read_fd(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int memory_method_open(sd_bus_message *m, void *userdata, sd_bus_error *error);
 
+/* snapshot-bus.c */
+int snapshot_method_take(sd_bus_message *m, void *userdata, sd_bus_error *error);
+
 /* files-bus.c */
 int files_method_open_maps(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int files_method_read_maps(sd_bus_message *m, void *userdata, sd_bus_error *error);

@@ -267,6 +267,8 @@ const sd_bus_vtable process_vtable[] = {
                             files_method_read_auxv, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("GetCommandLine", SD_BUS_NO_ARGS, SD_BUS_RESULT("aay", arguments),
                             files_method_get_command_line, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Snapshot", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("h", snapshot),
+                            snapshot_method_take, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("EntryPoint", "t", files_property_entry_point, 0, 0),
     SD_BUS_PROPERTY("Pid", "u", property_pid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Executable", "s", property_executable, 0, 0),
