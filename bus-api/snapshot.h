@@ -66,7 +66,7 @@ struct ptraced_snapshot_thread {
     uint64_t stack_address; /* in the program, of the first byte of the stack that is here: the
                                stack pointer, less the red zone where the machine has one */
     uint64_t stack_offset;
-    uint64_t stack_size;  /* less than asked for where the program's memory ended */
+    uint64_t stack_size;  /* less than asked for where what the program may read ended */
     uint8_t siginfo[128]; /* the kernel's siginfo_t, of a 64-bit program's layout */
 };
 

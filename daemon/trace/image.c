@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -255,4 +256,40 @@ int image_check_text(const struct process *p, uint64_t address, size_t size)
     if (size > end - address)
         return -EFAULT;
     return permissions[2] == 'x' && permissions[3] == 'p' ? 0 : -EACCES;
+/* Of linux/fs.h, which is younger than many a system's headers. */
+struct map_query {
+    uint64_t size; /* of this */
+    uint64_t flags;
+    uint64_t address;
+    uint64_t start, end; /* these and the following are answers */
+    uint64_t map_flags;
+    uint64_t page_size, offset, inode;
+    uint32_t major, minor;
+    uint32_t name_size, build_id_size;
+    uint64_t name, build_id;
+};
+
+#define MAP_QUERY _IOWR('f', 17, struct map_query)
+#define MAP_QUERY_READABLE 1u
+
+_Static_assert(sizeof(struct map_query) == 104, "the kernel's");
+
+int image_readable_size(int maps, uint64_t address, uint64_t max, uint64_t *ret)
+{
+    uint64_t end = address;
+
+    while (end - address < max) {
+        struct map_query query = {.size = sizeof(query), .address = end};
+
+        if (ioctl(maps, MAP_QUERY, &query) < 0) {
+            if (end == address)
+                return -errno;
+            break;
+        }
+        if (!(query.map_flags & MAP_QUERY_READABLE))
+            break;
+        end = query.end;
+    }
+    *ret = end - address < max ? end - address : max;
+    return 0;
 }

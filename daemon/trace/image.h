@@ -24,6 +24,11 @@ int image_read(const struct process *p, const char *name, size_t max, char **ret
  * 32-bit words: its entries tell which. -ENOENT: it has none. Pure. */
 int image_find_auxv(const void *auxv, size_t size, uint64_t type, uint64_t *ret);
 
+/* How far what a program may read goes on from an address, in mappings that follow one another:
+ * `max` bytes at the most. `maps` is what image_open() gives for that name. -ENOENT: nothing is
+ * mapped there; -ENOTTY: Linux can tell from 6.11 on (PROCMAP_QUERY). */
+int image_readable_size(int maps, uint64_t address, uint64_t max, uint64_t *ret);
+
 /* Where the program starts, AT_ENTRY. */
 int image_entry_point(const struct process *p, uint64_t *ret);
 

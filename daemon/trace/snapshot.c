@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -7,7 +8,7 @@
 
 #include "daemon/trace/control.h"
 #include "daemon/trace/freeze.h"
-#include "daemon/trace/macro.h"
+#include "daemon/trace/image.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/snapshot.h"
 #include "daemon/trace/trace.h"
@@ -23,6 +24,7 @@ struct taking {
     size_t next; /* of those: where the next thread is likely to be found */
     struct snapshot_thread *threads;
     size_t n, n_allocated;
+    int maps; /* /proc/PID/maps */
     int fd;
     char *map;
     size_t map_size, used;
@@ -138,6 +140,8 @@ static int prepare(struct taking *k, const struct attachment *a)
         r = make_room(k);
     if (r >= 0)
         r = (int)memory_read(k->process, 0, NULL, 0); /* opens it */
+    if (r >= 0)
+        r = image_open(k->process, "maps", O_RDONLY, &k->maps);
     return r;
 }
 
@@ -176,16 +180,29 @@ static uint32_t take_set(struct taking *k, pid_t tid, const struct arch *arch, c
     return (uint32_t)size;
 }
 
+/* Above most stacks there is a guard page, and then another thread's stack. Where Linux does not
+ * tell, what can be read is. */
+static size_t stack_size(const struct taking *k, uint64_t address)
+{
+    uint64_t size;
+    int r = image_readable_size(k->maps, address, k->o->stack, &size);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : k->o->stack;
+    return (size_t)size;
+}
+
 static void take_stack(struct taking *k, struct snapshot_thread *thread)
 {
     uint64_t address = thread->stack_pointer - thread->arch->red_zone;
-    ssize_t n = memory_read(k->process, address, k->map + k->used, k->o->stack);
+    size_t size = stack_size(k, address);
+    ssize_t n;
 
-    if (n < 0 && address != thread->stack_pointer) {
-        /* It stands at the very end of its memory. */
+    if (size == 0) { /* the red zone reaches over the end of its memory */
         address = thread->stack_pointer;
-        n = memory_read(k->process, address, k->map + k->used, k->o->stack);
+        size = stack_size(k, address);
     }
+    n = memory_read(k->process, address, k->map + k->used, size);
     if (n <= 0)
         return;
     thread->stack_address = address;
@@ -299,6 +316,8 @@ static void taking_done(struct taking *k)
     unmap(k);
     if (k->fd >= 0)
         close(k->fd);
+    if (k->maps >= 0)
+        close(k->maps);
     free(k->before);
     free(k->threads);
 }
@@ -338,7 +357,7 @@ int snapshot_take(struct trace *t, struct session *s, pid_t pid, const struct sn
 {
     struct attachment *a = session_find(s, pid);
     struct snapshot taken = SNAPSHOT_NULL;
-    struct taking k = {.o = o, .fd = -1};
+    struct taking k = {.o = o, .maps = -1, .fd = -1};
     int r;
 
     if (!a)

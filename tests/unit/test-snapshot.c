@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/trace/image.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/snapshot.h"
 #include "tests/unit/trace-fixture.h"
@@ -24,6 +26,7 @@ static volatile struct {
     uint64_t counters[N_THREADS];
     pid_t tids[N_THREADS];
     uint64_t patterns[N_THREADS]; /* addresses */
+    uint64_t ends[N_THREADS];     /* of their stacks; 0 for the main thread */
     uint64_t spawned;
     int signals;
     int value;
@@ -34,6 +37,19 @@ static unsigned char pattern_byte(int thread, size_t i)
     return (unsigned char)(i * 7 + i / 256 + (size_t)thread * 31);
 }
 
+static uint64_t end_of_own_stack(void)
+{
+    pthread_attr_t attributes;
+    void *start;
+    size_t size;
+
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0 ||
+        pthread_attr_getstack(&attributes, &start, &size) != 0)
+        _exit(1);
+    pthread_attr_destroy(&attributes);
+    return (uintptr_t)start + size;
+}
+
 /* Counts below a frame that holds the thread's own pattern. */
 static void *counts_with_pattern(void *userdata)
 {
@@ -42,6 +58,8 @@ static void *counts_with_pattern(void *userdata)
 
     for (size_t i = 0; i < sizeof(pattern); i++)
         pattern[i] = pattern_byte(me, i);
+    if (me > 0)
+        shared->ends[me] = end_of_own_stack();
     shared->patterns[me] = (uintptr_t)pattern;
     shared->tids[me] = (pid_t)syscall(SYS_gettid);
     for (;;)
@@ -426,6 +444,34 @@ static void a_stack_that_ends_early_is_shorter(void **state)
     fixture_kill(f, pid);
 }
 
+static void a_stack_ends_before_the_next_one(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start_attached(f, threads_with_patterns, 0);
+    struct snapshot_options o = usual;
+    struct taken t;
+    uint64_t size;
+    int maps;
+
+    assert_return_code(image_open(process_find(f->trace, pid), "maps", O_RDONLY, &maps), 0);
+    if (image_readable_size(maps, shared->patterns[1], 1, &size) == -ENOTTY) {
+        close(maps);
+        fixture_kill(f, pid);
+        skip();
+    }
+    close(maps);
+    o.stack = 1 << 20;
+    take_with(f, pid, &o, &t);
+    for (int i = 2; i < N_THREADS; i++) { /* above each is the guard of the one before it */
+        const struct snapshot_thread *thread = find(&t, shared->tids[i]);
+
+        assert_pattern(&t, thread, i);
+        assert_int_equal(thread->stack_address + thread->stack_size, shared->ends[i]);
+    }
+    give_back(&t);
+    fixture_kill(f, pid);
+}
+
 static void a_snapshot_too_large_is_refused_before_anything_stops(void **state)
 {
     struct fixture *f = *state;
@@ -503,6 +549,7 @@ int main(void)
         TEST(threads_come_and_go_meanwhile),
         TEST(a_parent_in_vfork_is_in_it_as_running),
         TEST(a_stack_that_ends_early_is_shorter),
+        TEST(a_stack_ends_before_the_next_one),
         TEST(a_snapshot_too_large_is_refused_before_anything_stops),
         TEST(a_process_that_dies_is_an_answer),
         TEST(a_process_of_another_session_is_not_attached),
