@@ -110,6 +110,7 @@ struct tracee *process_add_tracee(struct trace *t, struct process *p, pid_t tid,
         return NULL;
     }
     TAILQ_INSERT_TAIL(&t->strays, tracee, siblings);
+    turns_add(&t->turns, tracee);
     if (p)
         process_adopt(t, p, tracee);
     return tracee;
@@ -134,6 +135,7 @@ void process_remove_tracee(struct trace *t, struct tracee *tracee)
         ledger_clear_signal(t->ledger, tracee->put_off_slot);
     free(tracee->put_off);
     tidmap_remove(&t->tids, tracee->tid);
+    turns_remove(&t->turns, tracee);
     engine_remove_all(tracee);
     if (tracee->process) {
         TAILQ_REMOVE(&tracee->process->tracees, tracee, siblings);

@@ -32,6 +32,7 @@ int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *le
     t->can_raise = true;
     t->processes_max = get_processes_max();
     arch_xsave_probe(&t->xsave);
+    turns_init(&t->turns);
     TAILQ_INIT(&t->processes);
     TAILQ_INIT(&t->strays);
     TAILQ_INIT(&t->sessions);

@@ -12,13 +12,13 @@
 #include "daemon/trace/pidref.h"
 #include "daemon/trace/process.h"
 #include "daemon/trace/tidmap.h"
+#include "daemon/trace/turns.h"
 
 /* The tracing core: every process that one tracer traces, and the sessions that share them.
  *
  * Everything here happens on one thread, the one that called trace_new(): the kernel accepts ptrace
- * calls for a thread from the one that attached it alone. The owner's loop looks for
- * reports (wait_any() with WNOWAIT) and hands every one that is not its own child's to
- * trace_dispatch().
+ * calls for a thread from the one that attached it alone. The owner's loop asks trace_next() for
+ * reports and hands every one that is not its own child's to trace_dispatch().
  *
  * All functions return 0 (or as documented) or a negative errno. */
 
@@ -38,6 +38,7 @@ struct trace {
     struct ledger *ledger;
     struct arch_xsave xsave; /* what this processor's area of extended registers looks like */
     struct tidmap tids;
+    struct turns turns;
     TAILQ_HEAD(process_list, process) processes;
     /* Threads that reported their first stop before their creator's event told whose they are. They
      * stand until then. */

@@ -72,6 +72,10 @@ struct tracee {
     struct process *process; /* NULL: a stray, see strays in trace.h */
     struct engine *engines;
     TAILQ_ENTRY(tracee) siblings; /* process->tracees or trace->strays */
+    TAILQ_ENTRY(tracee) turns;    /* see turns.h, whose the next three are as well */
+    uint32_t turn_at;
+    bool lively;
+    uint8_t n_missed;
 };
 
 /* The state after an input, or -EINVAL for what cannot be. Pure. */

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <sys/wait.h>
 
-#include "daemon/trace/wait.h"
 #include "daemon/tracer/loop.h"
 #include "daemon/tracer/stream.h"
 #include "daemon/tracer/tracer.h"
@@ -90,7 +89,7 @@ int loop_run(struct tracer *t)
     if (r < 0)
         return r;
     while (!t->exiting) {
-        r = wait_any(WNOWAIT | (has_output(t) ? WNOHANG : 0), &report);
+        r = trace_next(t->trace, has_output(t) ? WNOHANG : 0, &report);
         if (r < 0 && r != -EINTR)
             return r;
         if (r > 0 && doorbell_is(&t->doorbell, &report)) {

@@ -287,6 +287,23 @@ class AttachDetach:
             process.continue_()
             self.assert_wait(lambda before=ticks: procfs.cpu_ticks(tracee.pid) > before, "it runs")
 
+    def test_every_thread_of_a_flood_of_stops_has_its_turn(self):
+        """Which would be the last ones in the kernel's order is not known here: so, all."""
+        tracee = self.tracee("signals-itself", 32)
+        session = self.new_session()
+        process = session.attach(tracee.pid, events=["exited", "killed"])
+        tracee.ask()
+        time.sleep(1)
+        counts = tracee.ask()
+        self.assertGreater(counts["least"] * 100, counts["most"], counts)
+        for tid in tracee.threads():
+            began = time.monotonic()
+            process.thread(tid).interrupt()
+            self.assertEqual(session.events_until(lambda e: e.kind == "stop")[-1].tid, tid)
+            self.assertLess(time.monotonic() - began, 1)
+            process.thread(tid).continue_()
+        process.detach()
+
     def test_names_that_are_no_text(self):
         tracee = self.tracee("comm-with-parentheses")
         second = int(tracee.words[1])

@@ -301,7 +301,7 @@ static bool serve_until_an_end(struct fixture *f)
         siginfo_t report;
         struct stop stop;
 
-        while (wait_any(WNOHANG | WNOWAIT, &report) > 0) {
+        while (trace_next(f->trace, WNOHANG, &report) > 0) {
             stop_decode(&report, &stop);
             if (stop_is_end(stop.kind))
                 return true;

@@ -76,7 +76,7 @@ static bool serve_until(struct fixture *f, enum stop_kind kind)
         siginfo_t report;
         struct stop stop;
 
-        while (wait_any(WNOHANG | WNOWAIT, &report) > 0) {
+        while (trace_next(f->trace, WNOHANG, &report) > 0) {
             stop_decode(&report, &stop);
             if (stop.kind == kind)
                 return true;

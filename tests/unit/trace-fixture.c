@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "daemon/trace/procfs.h"
-#include "daemon/trace/wait.h"
 #include "tests/unit/trace-fixture.h"
 
 static struct event last_event;
@@ -86,7 +85,7 @@ static bool serve_one(struct fixture *f)
 {
     siginfo_t report;
 
-    if (wait_any(WNOHANG | WNOWAIT, &report) <= 0)
+    if (trace_next(f->trace, WNOHANG, &report) <= 0)
         return false;
     trace_dispatch(f->trace, &report);
     return true;
