@@ -17,12 +17,19 @@
 /* For one signal to be delivered; a thread that blocks it by now gets it later. */
 #define PATIENCE_USEC (1000 * 1000)
 
+/* Threads that are asked whether SIGCONT is on its way: meanwhile the tracer stands, and so do all
+ * that it traces. */
+#define LOOKS_MAX 4096u
+
 struct item {
     struct pidref process;
     struct ledger_signal signal;
 };
 
 struct repair {
+    pid_t continued; /* the process that was last asked whether SIGCONT is on its way */
+    bool is_continued;
+    unsigned n_looks; /* at threads, for that question */
     size_t n;
     struct item items[];
 };
@@ -48,16 +55,35 @@ bool repair_signal_is_needed(const siginfo_t *info)
     }
 }
 
-/* The stop is over before it began: SIGCONT was delivered after it, or is pending, for the kernel
- * drops that when another stopping signal comes (kernel/signal.c:prepare_signal()). */
-static bool is_undone(const struct ledger_signal *s)
+/* SIGCONT is pending for the thread or its process, or is what it stands at. */
+static int has_sigcont(pid_t tid, void *repair)
 {
+    struct repair *r = repair;
     struct proc_status status;
+    struct proc_stat stat;
 
-    if (!ledger_signal_stops(s->signo))
-        return false;
-    return s->undone || (proc_read_status(s->tid, &status) >= 0 &&
-                         (status.pending & UINT64_C(1) << (SIGCONT - 1)));
+    if (r->n_looks++ >= LOOKS_MAX)
+        return -E2BIG;
+    if (proc_read_status(tid, &status) < 0)
+        return 0;
+    if (status.pending & UINT64_C(1) << (SIGCONT - 1))
+        return 1;
+    return status.state == 't' && proc_read_stat(r->continued, tid, &stat) >= 0 &&
+           stat.exit_code == SIGCONT;
+}
+
+/* The stop is over before it began: SIGCONT was delivered since, or is on its way to any thread,
+ * for the kernel drops one that is pending when another stopping signal comes
+ * (kernel/signal.c:prepare_signal()). */
+static bool is_undone(struct repair *r, const struct ledger_signal *s)
+{
+    if (!ledger_signal_stops(s->signo) || s->undone)
+        return s->undone;
+    if (r->continued == s->pid)
+        return r->is_continued;
+    r->continued = s->pid;
+    r->is_continued = proc_for_each_thread(s->pid, has_sigcont, r) > 0;
+    return r->is_continued;
 }
 
 /* Swallowed: the thread still stands in the stop that was collected. Had it been resumed, it would
@@ -76,7 +102,7 @@ static void plan_one(struct repair *r, const struct ledger_signal *s, pid_t trac
 {
     struct item *item = &r->items[r->n];
 
-    if (!repair_signal_is_needed(&s->info) || !is_swallowed(s, tracer) || is_undone(s))
+    if (!repair_signal_is_needed(&s->info) || !is_swallowed(s, tracer) || is_undone(r, s))
         return;
     if (pidref_open(s->pid, &item->process) < 0)
         return;

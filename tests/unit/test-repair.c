@@ -375,6 +375,23 @@ static void stop_without_a_record_that_sigcont_has_undone_stays_undone(void **st
     assert_runs_free(s);
 }
 
+/* Another thread has taken the SIGCONT, and the tracer died before it looked. */
+static void stop_that_sigcont_on_its_way_undoes_stays_undone(void **state)
+{
+    struct scene *s = *state;
+
+    scene_start(s, counts_signals_in_two_threads);
+    scene_tell(s, STEP_SEIZE, s->seen->thread);
+    assert_return_code(kill(s->tracee, SIGSTOP), errno);
+    scene_collect_and_record(s, s->tracee);
+    send_to_thread(s, s->seen->thread, SIGCONT, 1);
+    assert_true(becomes(s->seen->thread, 't'));
+    scene_tell(s, STEP_LOOK, s->seen->thread);
+    assert_false(scene_guard(s));
+    assert_seen_once(s, SIGCONT);
+    assert_runs_free(s);
+}
+
 /* Another thread has had the SIGCONT already. */
 static void stop_that_a_delivered_sigcont_has_undone_stays_undone(void **state)
 {
@@ -575,6 +592,7 @@ int main(void)
         TEST(stop_that_sigcont_has_undone_stays_undone),
         TEST(stop_from_the_terminal_that_sigcont_has_undone_stays_undone),
         TEST(stop_without_a_record_that_sigcont_has_undone_stays_undone),
+        TEST(stop_that_sigcont_on_its_way_undoes_stays_undone),
         TEST(stop_that_a_delivered_sigcont_has_undone_stays_undone),
         TEST(signal_that_stops_nothing_arrives_in_spite_of_sigcont),
         TEST(stop_that_came_after_sigcont_still_stops_the_process),
