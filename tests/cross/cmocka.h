@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As much of cmocka as test-arch.c uses, for machines that have none to link with: a failed
+/* As much of cmocka as these tests use, for machines that have none to link with: a failed
  * assertion says where it is and ends the program. */
 
 struct CMUnitTest {
