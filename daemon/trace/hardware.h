@@ -27,6 +27,8 @@
  *  - New threads and children of fork and vfork have none (DR7 may read as the parent's, without
  *    effect), and an exec takes them away; so a thread's `known` starts with 0 and goes back to it.
  *  - They outlive PTRACE_DETACH and the tracer. A hit without a tracer is a SIGTRAP that kills.
+ *  - The kernel keeps a thread's registers reserved once they were written, cleared or not, until
+ * it ends or executes another program: perf cannot have them then, nor we what perf has.
  *  - A hit in a thread that blocks or ignores SIGTRAP makes the kernel unblock it and set its
  *    action to the default, as it does for steps and int3. */
 
