@@ -15,6 +15,13 @@
 #define FAILURES_MAX 5
 #define FAILURES_USEC (10 * USEC_PER_SEC)
 
+/* The next tracer is made ready when the attach that took the last one should be over: its start
+ * takes a processor for some milliseconds, and shall not take it from that attach. Where attach
+ * follows attach sooner than that, somebody is waiting for it already. */
+#define RESTOCK_USEC (USEC_PER_SEC / 20)
+#define STREAK_USEC (USEC_PER_SEC / 10)
+#define RESTOCK_ACCURACY_USEC 1
+
 bool fleet_has(const struct keeper *k, enum tracer_state state)
 {
     struct tracer *t;
@@ -56,15 +63,34 @@ static int add_tracer(struct keeper *k, struct tracer **ret)
     return 0;
 }
 
-void fleet_restock(struct keeper *k)
+static void restock_in(struct keeper *k, uint64_t usec)
 {
-    int r = sd_event_source_set_enabled(k->restock, SD_EVENT_ONESHOT);
+    int r = sd_event_source_set_time_relative(k->restock, usec);
 
+    if (r >= 0)
+        r = sd_event_source_set_enabled(k->restock, SD_EVENT_ONESHOT);
     if (r < 0)
         log_error("Cannot keep a tracer ready, ignoring: %s", strerror(-r));
 }
 
-static int on_restock(sd_event_source *source, void *userdata)
+void fleet_restock(struct keeper *k)
+{
+    restock_in(k, RESTOCK_USEC);
+}
+
+void fleet_taken(struct keeper *k)
+{
+    uint64_t now = 0;
+    bool streak;
+
+    (void)sd_event_now(k->event, CLOCK_MONOTONIC, &now);
+    streak = k->taken_usec > 0 && now - k->taken_usec < STREAK_USEC;
+    k->taken_usec = now;
+    k->ready = NULL;
+    restock_in(k, streak ? 0 : RESTOCK_USEC);
+}
+
+static int on_restock(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct keeper *k = userdata;
     int r;
@@ -217,7 +243,8 @@ static int add_sources(struct keeper *k)
     sd_event_source_unref(sigchld);
     /* After every request that has arrived: a fork is nothing to wait behind. */
     if (r >= 0)
-        r = sd_event_add_defer(k->event, &k->restock, on_restock, k);
+        r = sd_event_add_time(k->event, &k->restock, CLOCK_MONOTONIC, 0, RESTOCK_ACCURACY_USEC,
+                              on_restock, k);
     if (r >= 0)
         r = sd_event_source_set_enabled(k->restock, SD_EVENT_OFF);
     if (r >= 0)

@@ -97,8 +97,7 @@ int keeper_take(struct keeper *k, pid_t *ret_pid, int *ret_fd)
     t = k->ready;
     t->state = TRACER_TAKEN;
     t->announced = true;
-    k->ready = NULL;
-    fleet_restock(k);
+    fleet_taken(k);
     *ret_pid = t->process.pid;
     *ret_fd = fd;
     return 0;

@@ -37,7 +37,8 @@ struct keeper {
     unsigned n_tracers;
     unsigned n_repairs;        /* child processes that repair what dead tracers traced */
     struct tracer *ready;      /* the one in the list that is kept for the next TakeTracer */
-    sd_event_source *restock;  /* starts it when nothing else is to be done */
+    sd_event_source *restock;  /* armed while the next one is to be started a little later */
+    uint64_t taken_usec;       /* when one was given away last; 0: never */
     struct ratelimit failures; /* of ready tracers that ended by themselves */
     bool guard_refusal_logged;
 
@@ -86,8 +87,11 @@ int fleet_start(struct keeper *k);
 /* Makes sure that k->ready is a tracer that is not known to be dying. */
 int fleet_ensure_ready(struct keeper *k);
 
-/* Has a tracer made ready when nothing else is to be done. */
+/* Has a tracer made ready a little later; whoever needs one before has it started at once. */
 void fleet_restock(struct keeper *k);
+
+/* The ready one has been given away: the same, but without delay where attach follows attach. */
+void fleet_taken(struct keeper *k);
 
 bool fleet_has(const struct keeper *k, enum tracer_state state);
 

@@ -269,6 +269,30 @@ static void test_take_is_guarded_and_restocked(void **state)
     close(fd_b);
 }
 
+/* Not while the attach that took the last one is under way; but somebody who needs one meanwhile
+ * does not wait for that. */
+static void test_next_tracer_is_started_a_little_later(void **state)
+{
+    struct fixture *f = *state;
+    pid_t first, second, children[CHILDREN_MAX];
+    int64_t start;
+    int fd_first, fd_second;
+
+    start_embedded(f);
+    wait_for_children(f->keeper, 1, children);
+    start = now_msec();
+    assert_int_equal(take_tracer(f->bus, &first, &fd_first), 0);
+    wait_for_children(f->keeper, 2, children);
+    assert_in_range(now_msec() - start, 45, 2000);
+
+    assert_int_equal(take_tracer(f->bus, &first, &fd_second), 0);
+    close(fd_second);
+    assert_int_equal(take_tracer(f->bus, &second, &fd_second), 0);
+    assert_int_not_equal(first, second);
+    close(fd_first);
+    close(fd_second);
+}
+
 static void test_ends_with_its_broker(void **state)
 {
     struct fixture *f = *state;
@@ -415,10 +439,15 @@ int main(int argc, char *argv[])
 {
     struct fixture f = {.program = argc > 1 ? argv[1] : NULL};
     const struct CMUnitTest tests[] = {
-        TEST(test_take_is_guarded_and_restocked),   TEST(test_ends_with_its_broker),
-        TEST(test_killed_keeper_leaves_no_tracer),  TEST(test_terminate),
-        TEST(test_killed_ready_tracer_is_replaced), TEST(test_end_tracer),
-        TEST(test_next_broker_is_told_of_tracers),  TEST(test_second_broker_is_refused),
+        TEST(test_take_is_guarded_and_restocked),
+        TEST(test_ends_with_its_broker),
+        TEST(test_next_tracer_is_started_a_little_later),
+        TEST(test_killed_keeper_leaves_no_tracer),
+        TEST(test_terminate),
+        TEST(test_killed_ready_tracer_is_replaced),
+        TEST(test_end_tracer),
+        TEST(test_next_broker_is_told_of_tracers),
+        TEST(test_second_broker_is_refused),
         TEST(test_releases_without_a_broker),
     };
 
