@@ -164,9 +164,12 @@ static void on_described(sd_bus_message *reply, const sd_bus_error *error, void 
 static int adopt_tracer(struct broker *b, pid_t pid, int received_fd)
 {
     _cleanup_bus_message_ sd_bus_message *m = NULL;
-    struct tracer *t;
+    struct tracer *t = tracer_find(b, pid);
     int r, fd;
 
+    /* Of an earlier list that was not completed; the new socket has made its own void. */
+    if (t)
+        tracer_free(t);
     fd = fcntl(received_fd, F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         return -errno;
@@ -184,30 +187,40 @@ static int adopt_tracer(struct broker *b, pid_t pid, int received_fd)
     return 0;
 }
 
+/* Returns how many there were. */
 static int adopt_tracers(struct broker *b, sd_bus_message *m)
 {
     uint32_t pid;
-    int r, fd;
+    int r, fd, n = 0;
 
     r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(uh)");
     if (r < 0)
         return r;
     while ((r = sd_bus_message_read(m, "(uh)", &pid, &fd)) > 0) {
+        n++;
         r = adopt_tracer(b, (pid_t)pid, fd);
         if (r < 0)
             log_warning(&b->log, "Tracer %u cannot be taken over: %s", pid, strerror(-r));
     }
-    return r;
+    return r < 0 ? r : n;
 }
+
+static int ask_for_tracers(struct broker *b);
 
 static void on_listed(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
 {
     struct broker *b = userdata;
     int r;
 
+    b->listing = false;
     r = reply ? adopt_tracers(b, reply) : -sd_bus_error_get_errno(error);
+    b->listed = r == 0;
+    if (r > 0) /* as many as a message can hold */
+        r = ask_for_tracers(b);
     if (r < 0)
-        log_warning(&b->log, "The keeper does not list its tracers: %s", strerror(-r));
+        log_warning(&b->log,
+                    "The keeper does not list its tracers, asking again when it is needed: %s",
+                    strerror(-r));
     b->n_adopting--;
     adopt_settle(b);
 }
@@ -222,19 +235,43 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-int adopt_start(struct broker *b)
+/* However late the answer comes: what it brings is given to nobody else. */
+static int ask_for_tracers(struct broker *b)
 {
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     int r;
 
     r = keeper_link_new_call(&b->keeper, "ListTracers", &m, NULL);
-    if (r >= 0)
-        r = keeper_link_call(&b->keeper, m, on_listed, b, NULL);
-    if (r < 0) { /* no keeper yet, so there are no tracers of before */
+    if (r < 0 || b->listing) /* asked where the connection was made just now */
+        return r;
+    r = wire_call(&b->keeper.wire, m, WIRE_NO_TIMEOUT, 0, on_listed, b);
+    if (r < 0)
+        return r;
+    b->listing = true;
+    b->n_adopting++;
+    return 0;
+}
+
+void adopt_missed(struct broker *b)
+{
+    int r;
+
+    if (b->listed || b->listing || b->mode == BROKER_EMBEDDED)
+        return;
+    r = ask_for_tracers(b);
+    if (r < 0)
+        log_warning(&b->log, "Cannot ask the keeper for its tracers: %s", strerror(-r));
+}
+
+int adopt_start(struct broker *b)
+{
+    int r;
+
+    r = ask_for_tracers(b);
+    if (r < 0) { /* no keeper yet; when there is one it is asked */
         broker_serve(b);
         return 0;
     }
-    b->n_adopting++;
     return sd_event_add_time_relative(b->event, &b->adopt_timer, CLOCK_MONOTONIC,
                                       b->tracer_timeout_usec, TIMER_ACCURACY_USEC, on_timer, b);
 }

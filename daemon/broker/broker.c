@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include <systemd/sd-daemon.h>
 
@@ -54,6 +55,19 @@ static int add_signals(struct broker *b)
     return sd_event_add_signal(b->event, NULL, SIGINT, NULL, NULL);
 }
 
+/* A client may hold the id of a session that a broker before us had, and that no tracer tells of:
+ * no id is given twice. Nobody makes a million sessions in a second, so the clock stays ahead, and
+ * what was written down before the machine was started anew is not met again either, but by the
+ * oddest chance. An embedded broker's ids end with its one client. */
+static uint64_t first_session(enum broker_mode mode)
+{
+    struct timespec now;
+
+    if (mode == BROKER_EMBEDDED || clock_gettime(CLOCK_BOOTTIME, &now) < 0)
+        return 0;
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static int broker_init(struct broker *b)
 {
     int r;
@@ -87,6 +101,7 @@ int broker_new(const struct broker_options *options, struct broker **ret)
     *b = (struct broker){
         .mode = options->mode,
         .tracer_timeout_usec = options->tracer_timeout_usec,
+        .last_session = first_session(options->mode),
     };
     r = broker_init(b);
     if (r < 0) {

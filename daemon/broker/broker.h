@@ -50,13 +50,15 @@ struct broker {
     struct caller *client; /* embedded: the only caller; else NULL */
 
     struct index sessions; /* by number */
-    uint64_t last_session; /* the highest number given so far */
+    uint64_t last_session; /* the highest number given so far, by a broker before us too */
     struct index tracees;  /* by pid */
     struct list tracers;
     struct list attaches; /* requests that are under way */
     struct stream stream;
 
     unsigned n_adopting; /* tracers that a broker before us used and that have yet to tell of it */
+    bool listing;        /* the keeper is asked for them */
+    bool listed;         /* it has told all of them */
     sd_event_source *adopt_timer;
     bool serving; /* the name is ours, or asked for */
 };

@@ -8,6 +8,7 @@
 #include "bus-api/errors.h"
 #include "bus-api/internal.h"
 #include "bus-api/macro.h"
+#include "daemon/broker/adopt.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/keeper-link.h"
 
@@ -29,7 +30,9 @@ static void keeper_no_answer(struct wire *w, bool timed_out, pid_t about, sd_bus
 
 static void keeper_settled(struct wire *w)
 {
-    keeper_of(w)->was_ready = true;
+    /* A call that the end of the connection has answered tells nothing. */
+    if (wire_is_ready(w))
+        keeper_of(w)->was_ready = true;
 }
 
 static int keeper_connect(struct keeper_link *k);
@@ -51,10 +54,12 @@ static void keeper_gone(struct wire *w)
 
     /* One that goes as soon as it has come would keep us busy for ever. */
     r = was_ready ? keeper_connect(k) : -ECONNRESET;
-    if (r < 0)
+    if (r < 0) {
         log_warning(&b->log, "The keeper has ended; looking for it again when it is needed");
-    else
-        log_warning(&b->log, "The keeper has ended; connected to it anew");
+        return;
+    }
+    log_warning(&b->log, "The keeper has ended; connected to it anew");
+    adopt_missed(b);
 }
 
 static const struct wire_ops keeper_ops = {
@@ -121,6 +126,7 @@ int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_messa
                                      "The keeper of the tracers cannot be reached: %s; see whether "
                                      "ptraced-keeper is running",
                                      strerror(-r));
+        adopt_missed(k->broker);
     }
     return sd_bus_message_new_method_call(k->wire.bus, ret, NULL, PTRACED_KEEPER_PATH,
                                           PTRACED_KEEPER_INTERFACE, member);

@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import time
 
 import harness
@@ -237,6 +238,54 @@ class DeathsOnTheBus(Deaths, harness.OnTheBus):
         self.service.start_broker()
         self.assert_runs_free(tracee)
         self.assertNotIn(session.id, self.connect().list_sessions())
+
+    def restart_broker(self):
+        self.service.broker.kill()
+        self.service.broker.wait()
+        self.service.start_broker()
+
+    def test_session_ids_are_not_given_again(self):
+        """Not even that of a session which no tracer knows, so that nobody could tell of it."""
+        given = set()
+        for _ in range(3):
+            client = self.connect()
+            sessions = [client.create_session(lifetime="persistent") for _ in range(3)]
+            self.assertFalse({s.id for s in sessions} & given)
+            given |= {s.id for s in sessions}
+            self.restart_broker()
+            for session in sessions:
+                self.assert_error("NoSuchSession", self.connect().session(session.id).close)
+
+    def test_broker_is_killed_with_more_tracers_than_a_message_can_hold(self):
+        tracees = [self.tracee("many-threads", 1) for _ in range(140)]
+        session = self.new_session(lifetime="persistent")
+        for tracee in tracees:
+            session.attach(tracee.pid)
+        self.restart_broker()
+        client = self.connect()
+        known = {pid for pid, *_ in client.manager.call("ListTracees")}
+        self.assertEqual(known, {tracee.pid for tracee in tracees})
+        client.session(session.id).close()
+        self.assert_runs_free(*tracees)
+
+    def test_broker_that_cannot_reach_the_keeper_at_first(self):
+        """The keeper serves another one still; the tracers of before are asked for later."""
+        tracee, other = self.tracee("many-threads", 3), self.tracee("many-threads", 3)
+        session = self.new_session(lifetime="persistent")
+        session.attach(tracee.pid, stop=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as in_the_way:
+            self.service.broker.kill()
+            self.service.broker.wait()
+            in_the_way.connect(self.service.keeper_socket)
+            self.service.start_broker()
+            client = self.connect()
+            self.assert_error("TracerGone", client.create_session().attach, other.pid)
+        self.assertEqual(client.list_sessions().keys() & {session.id}, set())
+        client.create_session().attach(other.pid)
+        self.assert_wait(lambda: session.id in client.list_sessions(), "its session is found")
+        self.assertEqual(len(client.session(session.id).list_stopped()), 3)
+        client.session(session.id).close()
+        self.assert_runs_free(tracee)
 
     def test_broker_is_killed_and_none_comes_back(self):
         self.start_tracees()
