@@ -39,7 +39,6 @@ static void attach_free(struct attach *a)
     stop_waiting(a);
     list_remove(&a->attaches);
     list_remove(&a->of_tracee);
-    a->session->n_requests--;
     if (a->tracee) {
         a->tracee->n_requests--;
         tracee_release(a->tracee);
@@ -124,7 +123,6 @@ static int attach_new(struct session *s, struct caller *c, sd_bus_message *call,
     a->caller = c;
     a->call = sd_bus_message_ref(call);
     a->pidfd = pidfd;
-    s->n_requests++;
     list_append(&b->attaches, &a->attaches);
     list_append(&c->attaches, &a->of_caller);
 
@@ -178,6 +176,16 @@ static int reply_attached(struct attach *a, bool added)
                                       ptraced_path_process(path, a->session->id, a->target.pid));
 }
 
+/* Another request of the session for the same process has followed ours to the tracer, and is about
+ * to be told that it is attached. */
+static bool is_wanted_by_another(const struct attach *a)
+{
+    LIST_FOREACH(struct attach, other, &a->broker->attaches, attaches)
+        if (other->session == a->session && other->tracee == a->tracee && !other->answered)
+            return true;
+    return false;
+}
+
 static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
 {
     struct attach *a = userdata;
@@ -199,7 +207,7 @@ static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *
 
     if (!a->answered)
         r = reply_attached(a, added);
-    else if (added && a->tracee->tracer)
+    else if (added && a->tracee->tracer && !is_wanted_by_another(a))
         r = undo(a, a->tracee->tracer);
     if (r < 0)
         log_warning(&a->broker->log, "Cannot end a request to attach to process %d: %s",

@@ -75,6 +75,7 @@ static int broker_init(struct broker *b)
     list_init(&b->callers);
     list_init(&b->tracers);
     list_init(&b->attaches);
+    list_init(&b->gathers);
     log_init(&b->log, b->mode == BROKER_EMBEDDED ? LOG_ERR : LOG_INFO);
     raise_file_limit(b);
 

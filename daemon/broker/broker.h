@@ -54,6 +54,7 @@ struct broker {
     struct index tracees;  /* by pid */
     struct list tracers;
     struct list attaches; /* requests that are under way */
+    struct list gathers;  /* the same, of those that several tracers answer */
     struct stream stream;
 
     unsigned n_adopting; /* tracers that a broker before us used and that have yet to tell of it */

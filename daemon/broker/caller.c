@@ -89,6 +89,15 @@ static void replay_next(struct caller *c)
     }
 }
 
+/* The bus does not say who it is, which need not mean that it has left. */
+static void refuse_unchecked(const struct caller *c, const sd_bus_error *why)
+{
+    LIST_FOREACH(struct unchecked, u, &c->unchecked, calls)
+        sd_bus_reply_method_errorf(u->message, SD_BUS_ERROR_ACCESS_DENIED,
+                                   "The bus does not tell whose the connection %s is: %s", c->name,
+                                   why && why->message ? why->message : "no answer");
+}
+
 static int on_uid(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
     struct caller *c = userdata;
@@ -96,6 +105,7 @@ static int on_uid(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 
     c->query = sd_bus_slot_unref(c->query);
     if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "u", &uid) < 0) {
+        refuse_unchecked(c, sd_bus_message_get_error(m));
         caller_gone(c);
         return 1;
     }
@@ -127,6 +137,7 @@ static int on_watched(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
     /* Without it we would never learn that the caller has left. */
     log_warning(&c->broker->log, "The bus refuses to watch %s, not serving it: %s", c->name,
                 sd_bus_message_get_error(m)->message);
+    refuse_unchecked(c, sd_bus_message_get_error(m));
     caller_gone(c);
     return 1;
 }

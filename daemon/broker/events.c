@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "bus-api/errors.h"
+#include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/broker.h"
@@ -103,9 +104,11 @@ static bool wants(const struct waiter *w, const struct ptraced_event_record *e)
     return (!w->pid || w->pid == e->pid) && (!w->tid || w->tid == e->tid);
 }
 
-/* Takes what the record owns. */
-static void deliver(struct session *s, struct ptraced_event_record *e)
+/* Takes what the record owns. Where nobody waits for it, it is one of `max` that may wait. */
+static void deliver(struct session *s, struct ptraced_event_record *e, unsigned max)
 {
+    int r;
+
     LIST_FOREACH(struct waiter, w, &s->waiters, of_session) {
         if (!wants(w, e) || answer(w->call, e) < 0)
             continue;
@@ -113,10 +116,11 @@ static void deliver(struct session *s, struct ptraced_event_record *e)
         ptraced_event_done(e);
         return;
     }
-    if (stash_add(&s->stash, e) < 0) {
+    r = stash_add(&s->stash, e, max);
+    if (r < 0)
         s->lost++;
+    if (r < 0 && r != -ENOBUFS)
         log_warning(&s->broker->log, "Out of memory, dropping an event of session %s", s->id);
-    }
 }
 
 /* The one event of a TakeEvent's answer: 1, or 0 where there is none. */
@@ -160,8 +164,10 @@ static int ask_send(struct session *s, struct tracer *t, struct waiter *w, pid_t
     r = tracer_call(t, m, WIRE_NO_TIMEOUT, pid, callback, a);
     if (r < 0)
         return r;
-    if (w)
+    if (w) {
         list_append(&w->asks, &a->of_waiter);
+        t->n_routed++;
+    }
     TAKE_PTR(a);
     return 0;
 }
@@ -188,7 +194,7 @@ static void on_pulled(sd_bus_message *reply, const sd_bus_error *error, void *us
         share->stale = false;
     }
     if (r > 0)
-        deliver(s, &e);
+        deliver(s, &e, STASH_NO_MAX);
     settle(s);
 }
 
@@ -253,11 +259,12 @@ static void on_asked(sd_bus_message *reply, const sd_bus_error *error, void *use
     struct session *s = a->session;
     int r;
 
+    a->tracer->n_routed--;
     if (s->closed)
         return;
     r = reply ? read_answer(s, reply, &e) : -EIO;
     if (r > 0)
-        deliver(s, &e);
+        deliver(s, &e, STASH_NO_MAX);
     if (!a->waiter)
         return;
     /* Of a process that is not attached, nothing more will come. */
@@ -335,8 +342,9 @@ void events_process_removed(struct session *s, pid_t pid)
 void events_post(struct session *s, struct ptraced_event_record *e)
 {
     stream_post(s, e);
+    /* There is one for each process of each tracer that ends, and nobody need take any. */
     if (s->queue)
-        deliver(s, e);
+        deliver(s, e, PTRACED_QUEUE_MAX);
     else
         ptraced_event_done(e);
 }
@@ -411,6 +419,20 @@ static int waiter_new(struct session *s, sd_bus_message *call, pid_t pid, pid_t 
     return 0;
 }
 
+/* What asks for one thread stays at the tracer when its waiter has gone, however soon that was. */
+static int check_asks(struct session *s, pid_t pid, sd_bus_error *error)
+{
+    const struct attachment *a = attachment_find(s, pid, NULL);
+    int r = 0;
+
+    if (a)
+        return limit_check(LIMIT_ROUTED, a->tracee->tracer->n_routed, error);
+    LIST_FOREACH(struct share, share, &s->shares, of_session)
+        if (r >= 0)
+            r = limit_check(LIMIT_ROUTED, share->tracer->n_routed, error);
+    return r;
+}
+
 int events_get(struct session *s, struct caller *c, sd_bus_message *call, pid_t pid, pid_t tid,
                uint64_t timeout_usec, sd_bus_error *error)
 {
@@ -425,11 +447,13 @@ int events_get(struct session *s, struct caller *c, sd_bus_message *call, pid_t 
     if (stash_take(&s->stash, pid, tid, &e)) {
         r = answer(call, &e);
         if (r < 0)
-            stash_add(&s->stash, &e);
+            stash_add(&s->stash, &e, STASH_NO_MAX);
         ptraced_event_done(&e);
         return r < 0 ? r : 1;
     }
     r = limit_check(LIMIT_WAITERS, s->n_waiters, error);
+    if (r >= 0 && pid)
+        r = check_asks(s, pid, error);
     if (r < 0)
         return r;
     r = waiter_new(s, call, pid, tid, timeout_usec, &w);

@@ -23,7 +23,7 @@ struct tracer;
  * waiter that wants it, and else into the session's stash, which the next GetEvent looks at first:
  * an event that has left its queue is never lost. TakeEvent therefore has no time-out; whoever
  * waits has one. The stash holds one event for each tracer at the most, and those that the broker
- * makes itself.
+ * makes itself, up to a queue's worth.
  *
  * A wait for one thread's event asks for just that, at the tracer that holds the process; where it
  * is not attached any more its last events are, so every tracer of the session is asked. */

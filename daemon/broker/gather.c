@@ -7,6 +7,7 @@
 #include "bus-api/macro.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/gather.h"
+#include "daemon/broker/limits.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
 #include "daemon/broker/tracer-link.h"
@@ -25,6 +26,7 @@ static void gather_free(struct gather *g)
 {
     while (!list_empty(&g->items))
         item_free(LIST_FIRST(&g->items, struct gather_item, items));
+    list_remove(&g->gathers);
     free(g);
 }
 
@@ -46,7 +48,7 @@ void gather_freep(struct gather **g)
     gather_settle(*g);
 }
 
-int gather_new(struct broker *b, gather_done_t done, void *userdata, struct gather **ret)
+int gather_new(struct broker *b, uid_t uid, gather_done_t done, void *userdata, struct gather **ret)
 {
     struct gather *g;
 
@@ -56,14 +58,26 @@ int gather_new(struct broker *b, gather_done_t done, void *userdata, struct gath
     /* One is pending until all has been added. */
     *g = (struct gather){
         .broker = b,
+        .uid = uid,
         .timeout_usec = b->tracer_timeout_usec,
         .n_pending = 1,
         .done = done,
         .userdata = userdata,
     };
     list_init(&g->items);
+    list_append(&b->gathers, &g->gathers);
     *ret = g;
     return 0;
+}
+
+int gather_check(const struct broker *b, uid_t uid, sd_bus_error *error)
+{
+    size_t n = 0;
+
+    LIST_FOREACH(struct gather, g, &b->gathers, gathers)
+        if (g->uid == uid)
+            n += g->n_pending;
+    return limit_check(LIMIT_GATHERED, n, error);
 }
 
 void gather_be_quick(struct gather *g)

@@ -30,7 +30,9 @@ struct gather_item {
 typedef void (*gather_done_t)(struct gather *g, void *userdata);
 
 struct gather {
+    struct list gathers; /* of the broker */
     struct broker *broker;
+    uid_t uid;
     uint64_t timeout_usec;
     struct list items; /* in the order in which they were added */
     unsigned n_pending;
@@ -38,7 +40,12 @@ struct gather {
     void *userdata;
 };
 
-int gather_new(struct broker *b, gather_done_t done, void *userdata, struct gather **ret);
+/* `uid` is the user on whose behalf it is. */
+int gather_new(struct broker *b, uid_t uid, gather_done_t done, void *userdata,
+               struct gather **ret);
+
+/* Whether a user may have one more. One that ends a session is never refused. */
+int gather_check(const struct broker *b, uid_t uid, sd_bus_error *error);
 
 /* For lists: what a tracer does not say at once is left out, rather than having one that is held up
  * hold up everybody. To be called before anything is added. */

@@ -289,12 +289,15 @@ static void on_described(struct gather *g, void *userdata)
     sd_bus_message_unref(l->call);
 }
 
-static int describe_all(struct broker *b, struct listing *l)
+static int describe_all(struct broker *b, struct listing *l, sd_bus_error *error)
 {
     _cleanup_(gather_freep) struct gather *g = NULL;
     int r;
 
-    r = gather_new(b, on_described, l, &g);
+    r = gather_check(b, l->uid, error);
+    if (r < 0)
+        return r;
+    r = gather_new(b, l->uid, on_described, l, &g);
     if (r < 0)
         return r;
     gather_be_quick(g);
@@ -326,7 +329,7 @@ static int method_list_tracees(sd_bus_message *m, void *userdata, sd_bus_error *
     if (!l)
         return -ENOMEM;
     *l = (struct listing){.call = m, .uid = c->uid};
-    r = describe_all(b, l);
+    r = describe_all(b, l, error);
     if (r < 0)
         free(l);
     return r;

@@ -176,6 +176,9 @@ static int get_managed_objects(struct broker *b, sd_bus_message *call, sd_bus_er
     r = auth_check(c, NULL, call, error);
     if (r < 0)
         return r;
+    r = gather_check(b, c->uid, error);
+    if (r < 0)
+        return r;
     v = calloc(1, sizeof(*v));
     if (!v)
         return -ENOMEM;
@@ -186,7 +189,7 @@ static int get_managed_objects(struct broker *b, sd_bus_message *call, sd_bus_er
     r = sd_bus_message_open_container(v->reply, SD_BUS_TYPE_ARRAY, "{oa{sa{sv}}}");
     if (r < 0)
         return r;
-    r = gather_new(b, on_properties, v, &g);
+    r = gather_new(b, c->uid, on_properties, v, &g);
     if (r < 0)
         return r;
     gather_be_quick(g);

@@ -62,17 +62,21 @@ static void broadcast_freep(struct broadcast **o)
 
 /* `rest` follows the session's id, or is NULL. */
 static int broadcast(struct session *s, sd_bus_message *call, const char *member,
-                     sd_bus_message *rest, gather_done_t done)
+                     sd_bus_message *rest, gather_done_t done, sd_bus_error *error)
 {
     _cleanup_(broadcast_freep) struct broadcast *o = NULL;
     _cleanup_(gather_freep) struct gather *g = NULL;
+    uid_t uid = caller_of(s->broker, call)->uid;
     int r;
 
+    r = gather_check(s->broker, uid, error);
+    if (r < 0)
+        return r;
     o = malloc(sizeof(*o));
     if (!o)
         return -ENOMEM;
     *o = (struct broadcast){.session = session_ref(s), .call = sd_bus_message_ref(call)};
-    r = gather_new(s->broker, done, o, &g);
+    r = gather_new(s->broker, uid, done, o, &g);
     if (r < 0)
         return r;
     r = gather_session_call(g, s, member, rest);
@@ -116,7 +120,7 @@ static int method_detach_all(sd_bus_message *m, void *userdata, sd_bus_error *er
     r = auth_check(caller_of(s->broker, m), s, m, error);
     if (r < 0)
         return r;
-    return broadcast(s, m, "Detach", NULL, on_all_detached);
+    return broadcast(s, m, "Detach", NULL, on_all_detached, error);
 }
 
 static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -127,7 +131,7 @@ static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *err
     r = auth_check(caller_of(s->broker, m), s, m, error);
     if (r < 0)
         return r;
-    return broadcast(s, m, "Interrupt", NULL, on_all_done);
+    return broadcast(s, m, "Interrupt", NULL, on_all_done, error);
 }
 
 static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -141,7 +145,7 @@ static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *erro
     r = auth_check(caller_of(s->broker, m), s, m, error);
     if (r < 0)
         return r;
-    return broadcast(s, m, "Continue", m, on_all_done);
+    return broadcast(s, m, "Continue", m, on_all_done, error);
 }
 
 static int reply_stopped(const struct gather *g, sd_bus_message *call)
@@ -188,7 +192,7 @@ static int method_list_stopped(sd_bus_message *m, void *userdata, sd_bus_error *
     r = auth_check(caller_of(s->broker, m), s, m, error);
     if (r < 0)
         return r;
-    return broadcast(s, m, "ListStopped", NULL, on_stopped_listed);
+    return broadcast(s, m, "ListStopped", NULL, on_stopped_listed, error);
 }
 
 /* ---- What the broker does alone ---- */

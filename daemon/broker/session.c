@@ -7,6 +7,7 @@
 
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
+#include "daemon/broker/attach.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/events.h"
@@ -77,7 +78,7 @@ static int session_init(struct session *s, struct broker *b,
     list_init(&s->subscriptions);
     list_init(&s->shares);
     list_init(&s->attachments);
-    list_init(&s->stash);
+    stash_init(&s->stash);
     list_init(&s->waiters);
     return s->name && s->owner ? 0 : -ENOMEM;
 }
@@ -126,8 +127,11 @@ unsigned session_count_tracees(const struct broker *b, uid_t uid)
         const struct session *s = b->sessions.items[i].value;
 
         if (s->uid == uid)
-            n += s->n_attachments + s->n_requests;
+            n += s->n_attachments;
     }
+    /* Those of sessions that have been closed meanwhile too: they are still held for that user. */
+    LIST_FOREACH(struct attach, a, &b->attaches, attaches)
+        n += a->session->uid == uid;
     return n;
 }
 
@@ -225,7 +229,7 @@ static int tell_tracers(struct session *s, sd_bus_message *call)
     if (!closing)
         return -ENOMEM;
     *closing = (struct closing){.broker = s->broker, .call = call};
-    r = gather_new(s->broker, on_closed, closing, &g);
+    r = gather_new(s->broker, s->uid, on_closed, closing, &g);
     if (r < 0)
         return r;
     r = gather_session_call(g, s, "CloseSession", NULL);

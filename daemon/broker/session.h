@@ -9,6 +9,7 @@
 
 #include "bus-api/paths.h"
 #include "daemon/broker/list.h"
+#include "daemon/broker/stash.h"
 
 struct broker;
 struct caller;
@@ -35,9 +36,8 @@ struct session {
     struct list shares; /* what it has at each tracer */
     struct list attachments;
     unsigned n_attachments;
-    unsigned n_requests; /* to attach, under way */
 
-    struct list stash;   /* events that have left their tracer's queue already */
+    struct stash stash;  /* events that have left their tracer's queue already */
     struct list waiters; /* calls of GetEvent, the oldest first */
     unsigned n_waiters;
     uint64_t lost; /* events dropped by tracers that are gone */

@@ -124,6 +124,7 @@ class Service:
     """What both ways of running the service share."""
 
     mode = None
+    broker_options = ()
 
     def __init__(self, scratch):
         self.daemons = Daemons(scratch)
@@ -227,7 +228,7 @@ class SystemService(Service):
         self.broker = self.spawn("broker", [
             "setpriv", f"--reuid={self.user.pw_uid}", f"--regid={self.user.pw_gid}", "--clear-groups",
             "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs",
-            self.daemons.paths["ptraced"], "--system", "--keeper=" + self.keeper_socket,
+            self.daemons.paths["ptraced"], "--system", "--keeper=" + self.keeper_socket, *self.broker_options,
         ], environment={"DBUS_SYSTEM_BUS_ADDRESS": self.address})
         probe = wire.Connection.open(self.bus_socket)
         try:

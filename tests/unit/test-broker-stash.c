@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,18 +11,18 @@
 #include "bus-api/macro.h"
 #include "daemon/broker/stash.h"
 
-static void add(struct list *stash, uint64_t serial, pid_t pid, pid_t tid, const char *kind)
+static void add(struct stash *stash, uint64_t serial, pid_t pid, pid_t tid, const char *kind)
 {
     struct ptraced_event_record e = {.serial = serial, .pid = pid, .tid = tid};
 
     strcpy(e.kind, kind);
     assert_int_equal(ptraced_event_add_s(&e, "reason", "test"), 0);
-    assert_int_equal(stash_add(stash, &e), 0);
+    assert_int_equal(stash_add(stash, &e, STASH_NO_MAX), 0);
     assert_int_equal(e.n_details, 0); /* what it owned has been taken */
 }
 
 /* The serial of what is taken, or 0. */
-static uint64_t take(struct list *stash, pid_t pid, pid_t tid)
+static uint64_t take(struct stash *stash, pid_t pid, pid_t tid)
 {
     struct ptraced_event_record e;
     uint64_t serial;
@@ -36,9 +37,9 @@ static uint64_t take(struct list *stash, pid_t pid, pid_t tid)
 
 static void test_oldest_first(void **state)
 {
-    struct list stash;
+    struct stash stash;
 
-    list_init(&stash);
+    stash_init(&stash);
     assert_int_equal(take(&stash, 0, 0), 0);
     add(&stash, 1, 10, 10, "signal");
     add(&stash, 2, 20, 20, "signal");
@@ -51,9 +52,9 @@ static void test_oldest_first(void **state)
 
 static void test_of_one_thread_alone(void **state)
 {
-    struct list stash;
+    struct stash stash;
 
-    list_init(&stash);
+    stash_init(&stash);
     add(&stash, 1, 10, 10, "signal");
     add(&stash, 2, 10, 11, "signal");
     add(&stash, 3, 20, 11, "signal");
@@ -66,9 +67,9 @@ static void test_of_one_thread_alone(void **state)
 
 static void test_given_up_processes_keep_that_they_were_lost(void **state)
 {
-    struct list stash;
+    struct stash stash;
 
-    list_init(&stash);
+    stash_init(&stash);
     add(&stash, 1, 10, 10, "signal");
     add(&stash, 2, 20, 20, "signal");
     add(&stash, 3, 10, 10, "lost");
@@ -82,7 +83,30 @@ static void test_given_up_processes_keep_that_they_were_lost(void **state)
     assert_int_equal(take(&stash, 0, 0), 5);
     add(&stash, 6, 10, 10, "signal");
     stash_done(&stash);
-    assert_true(list_empty(&stash));
+    assert_true(list_empty(&stash.events));
+    assert_int_equal(stash.n, 0);
+}
+
+/* What nobody takes does not grow without end, and makes room when it is taken. */
+static void test_no_more_than_the_maximum(void **state)
+{
+    struct ptraced_event_record e = {.serial = 3, .pid = 10, .tid = 10};
+    struct stash stash;
+
+    stash_init(&stash);
+    add(&stash, 1, 10, 10, "lost");
+    add(&stash, 2, 10, 10, "lost");
+    assert_int_equal(ptraced_event_add_s(&e, "reason", "test"), 0);
+    assert_int_equal(stash_add(&stash, &e, 2), -ENOBUFS);
+    assert_int_equal(e.n_details, 0); /* taken all the same */
+    add(&stash, 4, 10, 10, "signal");
+    assert_int_equal(take(&stash, 0, 0), 1);
+    assert_int_equal(take(&stash, 0, 0), 2);
+
+    assert_int_equal(ptraced_event_add_s(&e, "reason", "test"), 0);
+    assert_int_equal(stash_add(&stash, &e, 2), 0);
+    assert_int_equal(take(&stash, 0, 0), 4);
+    assert_int_equal(take(&stash, 0, 0), 3);
 }
 
 int main(void)
@@ -91,6 +115,7 @@ int main(void)
         cmocka_unit_test(test_oldest_first),
         cmocka_unit_test(test_of_one_thread_alone),
         cmocka_unit_test(test_given_up_processes_keep_that_they_were_lost),
+        cmocka_unit_test(test_no_more_than_the_maximum),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
