@@ -238,6 +238,7 @@ class BadInput:
         other.ending = True
         session = self.new_session(queue=True)
         session.attach(tracee.pid)
+        self.assert_wait(lambda: len(self.service.daemons.tracers()) == 2, "the next tracer is ready")
 
         def refuse(times):
             for _ in range(times):
