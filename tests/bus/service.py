@@ -42,6 +42,7 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
   </policy>
   <!-- The broker's limits are to be met, not the bus's. -->
   <limit name="max_replies_per_connection">4096</limit>
+  {limits}
 </busconfig>
 """
 
@@ -179,6 +180,7 @@ class SystemService(Service):
     """dbus-daemon, the keeper as root and the broker as nobody, without any capability."""
 
     mode = "system"
+    bus_limits = {}
 
     def __init__(self, scratch):
         super().__init__(scratch)
@@ -188,7 +190,8 @@ class SystemService(Service):
         name = build_option("user") or "ptraced"
         self.user = pwd.getpwnam(name if user_exists(name) else UNPRIVILEGED)
         with open(self.path("bus.conf"), "w") as f:
-            f.write(BUS_CONFIG.format(socket=self.bus_socket))
+            limits = [f'<limit name="{name}">{value}</limit>' for name, value in self.bus_limits.items()]
+            f.write(BUS_CONFIG.format(socket=self.bus_socket, limits="".join(limits)))
         self.bus = self.spawn("bus", [*WITH_US, "dbus-daemon", "--config-file=" + self.path("bus.conf"), "--nofork",
                                       "--nopidfile", "--nosyslog"])
         if not wait_until(lambda: os.path.exists(self.bus_socket)):

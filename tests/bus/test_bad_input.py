@@ -10,7 +10,7 @@ import harness
 import procfs
 import wire
 from client import FOREVER, MANAGER, NAME, PROCESS, ROOT, SESSION, THREAD, options
-from service import UNPRIVILEGED, wait_until
+from service import UNPRIVILEGED, SystemService, wait_until
 from wire import Variant
 
 INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
@@ -296,6 +296,31 @@ class BadInputOnTheBus(BadInput, harness.OnTheBus):
         serials = [session.send("AttachProcess", "ua{sv}", UNUSED_PID, options()) for _ in range(500)]
         for serial in serials:
             self.assert_error("NoSuchProcess", session.client.reply, serial)
+
+
+class StingyBus(SystemService):
+    bus_limits = {"max_match_rules_per_connection": 6}
+
+
+class OnAStingyBus(harness.OnTheBus):
+    service_class = StingyBus
+
+    def test_clients_that_the_bus_does_not_let_us_watch_are_answered(self):
+        """With an error, since their sessions would outlive them; not with silence."""
+        answers = []
+        for _ in range(10):
+            try:
+                answers.append(self.connect().create_session())
+            except wire.Error as e:
+                answers.append(e.name)
+        self.assertIn("org.freedesktop.DBus.Error.AccessDenied", answers)
+        self.assertEqual(len([a for a in answers if isinstance(a, str)]), 10 - len(self.sessions()))
+
+    def sessions(self):
+        return self.service.clients[0].list_sessions()
+
+    def close_sessions(self, problems):
+        self.service.close_clients()
 
 
 class BadInputEmbedded(BadInput, harness.Embedded):

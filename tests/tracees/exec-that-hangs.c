@@ -29,6 +29,8 @@ static void *be_held(void *argument)
     return NULL;
 }
 
+static void hold_thread(struct hold *h) __attribute__((noreturn));
+
 /* The thread stops on its way out, and nobody lets it go on. */
 static void hold_thread(struct hold *h)
 {
