@@ -236,18 +236,27 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 }
 
 /* However late the answer comes: what it brings is given to nobody else. */
-static int ask_for_tracers(struct broker *b)
+static int send_list(struct broker *b)
 {
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     int r;
 
     r = keeper_link_new_call(&b->keeper, "ListTracers", &m, NULL);
-    if (r < 0 || b->listing) /* asked where the connection was made just now */
-        return r;
-    r = wire_call(&b->keeper.wire, m, WIRE_NO_TIMEOUT, 0, on_listed, b);
     if (r < 0)
         return r;
-    b->listing = true;
+    return wire_call(&b->keeper.wire, m, WIRE_NO_TIMEOUT, 0, on_listed, b);
+}
+
+static int ask_for_tracers(struct broker *b)
+{
+    int r;
+
+    b->listing = true; /* the call is one of those before which we are asked to */
+    r = send_list(b);
+    if (r < 0) {
+        b->listing = false;
+        return r;
+    }
     b->n_adopting++;
     return 0;
 }

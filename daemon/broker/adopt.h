@@ -10,7 +10,7 @@ struct broker;
  * is called; a tracer that answers even later is adopted then. */
 int adopt_start(struct broker *b);
 
-/* Asks the keeper, to which there is a connection anew, if it has not told all of its tracers
- * before: it may have been out of reach, or have served the broker before us still. Those that are
- * never asked for would be held, and what they trace, by nobody. */
+/* Asks the keeper, to which there is a connection, if it has not told all of its tracers before: it
+ * may have been out of reach, have served the broker before us still, or have had no descriptors.
+ * Those that are never asked for would be held, and what they trace, by nobody. */
 void adopt_missed(struct broker *b);

@@ -126,8 +126,8 @@ int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_messa
                                      "The keeper of the tracers cannot be reached: %s; see whether "
                                      "ptraced-keeper is running",
                                      strerror(-r));
-        adopt_missed(k->broker);
     }
+    adopt_missed(k->broker);
     return sd_bus_message_new_method_call(k->wire.bus, ret, NULL, PTRACED_KEEPER_PATH,
                                           PTRACED_KEEPER_INTERFACE, member);
 }

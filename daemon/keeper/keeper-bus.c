@@ -154,16 +154,25 @@ static int method_take_tracer(sd_bus_message *m, void *userdata, sd_bus_error *e
     return sd_bus_reply_method_return(m, "uh", (uint32_t)pid, fd);
 }
 
-static int append_tracers(sd_bus_message *m, struct keeper *k)
+/* The tracers that a list names, which it may not come to. */
+struct announced {
+    pid_t pids[LIST_TRACERS_MAX];
+    unsigned n;
+};
+
+/* Where descriptors run out, there are fewer in it: with what it has taken sent, the next list
+ * finds some. */
+static int append_tracers(sd_bus_message *m, struct keeper *k, struct announced *a)
 {
-    for (unsigned n = 0; n < LIST_TRACERS_MAX; n++) {
+    while (a->n < LIST_TRACERS_MAX) {
         _cleanup_close_fd_ int fd = -1;
         pid_t pid;
         int r;
 
         r = keeper_announce_next(k, &pid, &fd);
         if (r <= 0)
-            return r;
+            return a->n > 0 ? 0 : r;
+        a->pids[a->n++] = pid;
         r = sd_bus_message_append(m, "(uh)", (uint32_t)pid, fd);
         if (r < 0)
             return r;
@@ -171,21 +180,30 @@ static int append_tracers(sd_bus_message *m, struct keeper *k)
     return 0;
 }
 
+static void take_back(struct keeper *k, const struct announced *a)
+{
+    for (unsigned i = 0; i < a->n; i++)
+        keeper_unannounce(k, a->pids[i]);
+}
+
 /* A broker that gets an empty list has a socket to every tracer. */
 static int method_list_tracers(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    struct announced announced = {0};
     int r;
 
     r = sd_bus_message_new_method_return(m, &reply);
     if (r >= 0)
         r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(uh)");
     if (r >= 0)
-        r = append_tracers(reply, userdata);
+        r = append_tracers(reply, userdata, &announced);
     if (r >= 0)
         r = sd_bus_message_close_container(reply);
     if (r >= 0)
         r = sd_bus_send(NULL, reply, NULL);
+    if (r < 0)
+        take_back(userdata, &announced);
     return r;
 }
 

@@ -126,6 +126,14 @@ int keeper_announce_next(struct keeper *k, pid_t *ret_pid, int *ret_fd)
     return 0;
 }
 
+void keeper_unannounce(struct keeper *k, pid_t pid)
+{
+    struct tracer *t = tracer_find(&k->tracers, pid);
+
+    if (t)
+        t->announced = false;
+}
+
 int keeper_end(struct keeper *k, pid_t pid)
 {
     struct tracer *t = tracer_find(&k->tracers, pid);

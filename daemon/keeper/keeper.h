@@ -72,6 +72,9 @@ int keeper_take(struct keeper *k, pid_t *ret_pid, int *ret_fd);
  * socket, 0 where there is none left. */
 int keeper_announce_next(struct keeper *k, pid_t *ret_pid, int *ret_fd);
 
+/* The broker could not be told of that one after all. */
+void keeper_unannounce(struct keeper *k, pid_t pid);
+
 /* Kills a tracer. -ESRCH: it is none of ours. */
 int keeper_end(struct keeper *k, pid_t pid);
 

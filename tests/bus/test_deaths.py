@@ -4,6 +4,7 @@
 import contextlib
 import os
 import random
+import resource
 import signal
 import socket
 import time
@@ -286,6 +287,30 @@ class DeathsOnTheBus(Deaths, harness.OnTheBus):
         self.assertEqual(len(client.session(session.id).list_stopped()), 3)
         client.session(session.id).close()
         self.assert_runs_free(tracee)
+
+    def test_broker_is_killed_and_the_keeper_is_short_of_descriptors(self):
+        """Of no tracer is told in an answer that does not come about."""
+        tracees = [self.tracee("many-threads", 1) for _ in range(8)]
+        other = self.tracee("many-threads", 1)
+        session = self.new_session(lifetime="persistent")
+        for tracee in tracees:
+            session.attach(tracee.pid)
+        for room in range(2, 7):
+            self.service.broker.kill()
+            self.service.broker.wait()
+            keeper = self.service.keeper.pid
+            self.assert_wait(lambda: len(self.service.daemons.tracers()) == 9, "one more is ready")
+            before = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
+            resource.prlimit(keeper, resource.RLIMIT_NOFILE, (procfs.descriptors(keeper) + room, before[1]))
+            self.service.start_broker()
+            resource.prlimit(keeper, resource.RLIMIT_NOFILE, before)
+            client = self.connect()
+            client.create_session().attach(other.pid)
+            self.assert_wait(lambda: len(client.manager.call("ListTracees")) == 9, f"all are found, with {room}")
+            client.close()
+            self.assert_runs_free(other)
+        self.connect().session(session.id).close()
+        self.assert_runs_free(*tracees)
 
     def test_broker_is_killed_and_none_comes_back(self):
         self.start_tracees()
