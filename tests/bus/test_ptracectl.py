@@ -328,7 +328,8 @@ class InEmbeddedMode(Run, Events, harness.CtlOnly):
         ctl = self.ctl("run", "-o", "-", "env", "TRACEE_OUTLIVES_PARENT=1", tracee_path("many-threads"), 4,
                        stdin=subprocess.PIPE)
         ctl.wait_line("ready")
-        pid = ctl.events[0]["pid"]
+        # The program's line does not wait for the events before it.
+        pid = (ctl.events[0] if ctl.events else ctl.wait_event(lambda e: True))["pid"]
         keep = os.dup(ctl.process.stdin.fileno())
         try:
             ctl.process.kill()
