@@ -96,7 +96,8 @@ static int create_session(ptraced *p, const char *name, bool persistent, ptraced
         return r;
     r = append_session_options(m, name, persistent);
     if (r < 0)
-        return connection_fail(p, r, "A session cannot be named like this: %s", strerror(-r));
+        return connection_fail(p, r, "A session cannot be named like this: %s",
+                               r == -EINVAL ? "the name has to be UTF-8" : strerror(-r));
     r = connection_send(p, m, &reply);
     if (r < 0)
         return r;

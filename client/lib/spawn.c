@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "client/lib/fork.h"
 #include "client/lib/internal.h"
@@ -38,6 +39,38 @@ static void spawn_done(struct spawn *spawn)
 
 /* ---- What the child says ---- */
 
+/* ENOENT is also said of a file that is there, when what its first line or its program header names
+ * is not. */
+static bool lacks_interpreter(const struct spawn *spawn, int error)
+{
+    if (error != -ENOENT)
+        return false;
+    for (char **candidate = spawn->plan.candidates; *candidate; candidate++) {
+        /* Not ours to look at: the program's directory was to be another one. */
+        if (**candidate != '/' && spawn->options->directory)
+            continue;
+        if (access(*candidate, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int fail_execute(struct spawn *spawn, int error)
+{
+    const char *name = spawn->options->argv[0];
+    ptraced *p = spawn->session->connection;
+
+    if (!*name)
+        return connection_fail(p, error, "Failed to execute a program whose name is empty: %s",
+                               strerror(-error));
+    if (lacks_interpreter(spawn, error))
+        return connection_fail(p, error,
+                               "Failed to execute %s: the interpreter or loader that it names does "
+                               "not exist",
+                               name);
+    return connection_fail(p, error, "Failed to execute %s: %s", name, strerror(-error));
+}
+
 static int fail_step(struct spawn *spawn, const struct spawn_report *report)
 {
     static const char *const attempts[] = {
@@ -52,7 +85,7 @@ static int fail_step(struct spawn *spawn, const struct spawn_report *report)
     int error = report->error > 0 ? -report->error : -EBADMSG;
 
     if (report->step == SPAWN_EXECUTE)
-        return connection_fail(p, error, "Failed to execute %s: %s", name, reason);
+        return fail_execute(spawn, error);
     if (report->step == SPAWN_DIRECTORY)
         return connection_fail(p, error, "Failed to start %s: cannot change to directory %s: %s",
                                name, spawn->options->directory, reason);

@@ -230,7 +230,7 @@ static void test_failures(void **state)
     ptraced_spawn_options_set_argv(fix->options, missing_path);
     assert_fails(fix, -ENOENT, "/no/such/program");
     ptraced_spawn_options_set_argv(fix->options, empty);
-    assert_fails(fix, -ENOENT, "Failed to execute");
+    assert_fails(fix, -ENOENT, "name is empty");
     ptraced_spawn_options_set_argv(fix->options, directory);
     assert_fails(fix, -EACCES, "/usr: Permission denied");
 
@@ -249,6 +249,24 @@ static void test_failures(void **state)
     fix->fake->spawn = FAKE_SPAWN_VANISH;
     fix->descriptors--;
     assert_fails(fix, -ECONNRESET, "has ended");
+}
+
+/* The kernel says "No such file" of a script that is there. */
+static void test_no_interpreter(void **state)
+{
+    char path[] = "/tmp/ptraced-test-XXXXXX";
+    char *argv[] = {path, NULL};
+    struct fixture *fix = *state;
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(dprintf(fd, "#!/no/such/interpreter\n"), 23);
+    assert_int_equal(fchmod(fd, 0700), 0);
+    close(fd);
+    fix->fake->spawn = FAKE_SPAWN_SILENT;
+    assert_int_equal(ptraced_spawn_options_set_argv(fix->options, argv), 0);
+    assert_fails(fix, -ENOENT, "interpreter");
+    unlink(path);
 }
 
 static void test_no_terminal(void **state)
@@ -506,6 +524,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lost_at_exec, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unsubscribed_session, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_interpreter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_terminal, setup, teardown),
         cmocka_unit_test_setup_teardown(test_path, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signals, setup, teardown),
