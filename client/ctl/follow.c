@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -198,9 +199,21 @@ static int check_deadline(struct follow *f)
     return live_has(&f->live, f->reaped) ? live_remove(&f->live, f->reaped) : 0;
 }
 
+/* As the next write would do it, which may be hours away. */
+static int fail_without_reader(struct follow *f)
+{
+    f->output_failed = true;
+    (void)raise(SIGPIPE);
+    return -EPIPE;
+}
+
 static int wait_for_more(struct follow *f, ptraced *connection)
 {
-    struct pollfd fds[2] = {{.fd = f->signals->pipe[0], .events = POLLIN}, {.fd = -1}};
+    struct pollfd fds[3] = {
+        {.fd = f->signals->pipe[0], .events = POLLIN},
+        {.fd = -1},
+        {.fd = f->watch_reader ? fileno(f->printer->out) : -1}, /* an error comes unasked */
+    };
     uint64_t until = UINT64_MAX;
     struct timespec t;
     int r;
@@ -223,9 +236,9 @@ static int wait_for_more(struct follow *f, ptraced *connection)
         t = (struct timespec){.tv_sec = (time_t)(left / 1000000),
                               .tv_nsec = (long)(left % 1000000 * 1000)};
     }
-    if (ppoll(fds, 2, until == UINT64_MAX ? NULL : &t, NULL) < 0 && errno != EINTR)
-        return -errno;
-    return 0;
+    if (ppoll(fds, ELEMENTSOF(fds), until == UINT64_MAX ? NULL : &t, NULL) < 0)
+        return errno == EINTR ? 0 : -errno;
+    return fds[2].revents & (POLLERR | POLLHUP) ? fail_without_reader(f) : 0;
 }
 
 int follow(struct follow *f)

@@ -20,6 +20,7 @@ struct follow {
     uint64_t lines;       /* as many at most; 0: no limit */
     bool children;        /* processes that are born are waited for as well */
     bool until_closed;    /* goes on when nothing is traced: more may be attached */
+    bool watch_reader;    /* ends when nobody reads any more, without waiting for an event */
     struct live live;     /* the processes to wait for */
     pid_t program;        /* a child of ours, to be waited for as well; 0: none, or reaped */
 

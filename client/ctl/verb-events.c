@@ -117,6 +117,7 @@ static int open_and_follow(struct context *c, FILE *out)
         .show = c->options.events,
         .lines = c->options.lines,
         .children = c->options.follow,
+        .watch_reader = true,
     };
     int r;
 

@@ -193,6 +193,15 @@ class Events:
         self.assertTrue(wait_until(lambda: ctl.process.poll() is not None, 20), "it does not end")
         self.assert_runs_free(tracee)
 
+    def test_reader_that_goes_away_while_nothing_happens(self):
+        tracee = self.tracee("many-threads", 2)
+        ctl = self.ctl("events", "-p", tracee.pid)
+        self.assertTrue(wait_until(lambda: procfs.tracer_pid(tracee.pid) != 0))
+        ctl.process.stdout.close()
+        self.assertTrue(wait_until(lambda: ctl.process.poll() is not None, 5), "it waits for an event")
+        self.assertEqual(ctl.process.returncode, -signal.SIGPIPE)
+        self.assert_runs_free(tracee)
+
     def test_bad_input(self):
         other = self.tracee("ptraced-by-another")
         other.ending = True
