@@ -75,6 +75,9 @@ static char *explain_refusal(const char *said, pid_t pid)
     struct proc_status status;
     int scope = proc_yama_scope();
 
+    /* The service's own refusal: no right would change it. */
+    if (says(said, "belongs to ptraced"))
+        return NULL;
     if (pid > 0 && proc_read_status(pid, &status) >= 0) {
         if (status.kernel_thread)
             return says(said, "kernel thread")
@@ -105,6 +108,30 @@ static char *explain_busy(const char *said, pid_t pid)
     return says(said, number) ? NULL : name_tracer(pid, status.tracer);
 }
 
+/* A thread's id taken for a process: the service says so, but not whose thread it is. */
+static char *name_process(pid_t tid)
+{
+    struct proc_status status;
+
+    if (tid <= 0 || proc_read_status(tid, &status) < 0 || status.process == tid)
+        return NULL;
+    return format("It is a thread of process %d: give that number.", status.process);
+}
+
+/* What the policy keeps for others may still be had in embedded mode. */
+static char *name_embedded(const char *said, bool embedded)
+{
+    if (!embedded)
+        return says(said, "--embedded")
+                   ? format("That works for 'run' and 'events -p', which need no session that "
+                            "stays.")
+                   : NULL;
+    return says(said, "--embedded")
+               ? NULL
+               : format("With --embedded, ptracectl traces without the service, with your own "
+                        "rights.");
+}
+
 char *advice_for(int r, const char *said, pid_t pid, bool local, bool embedded)
 {
     switch (r) {
@@ -113,10 +140,9 @@ char *advice_for(int r, const char *said, pid_t pid, bool local, bool embedded)
     case -EBUSY:
         return local ? explain_busy(said, pid) : NULL;
     case -EACCES:
-        return embedded && !says(said, "--embedded")
-                   ? format("With --embedded, ptracectl traces without the service, with your own "
-                            "rights.")
-                   : NULL;
+        return local ? name_embedded(said, embedded) : NULL;
+    case -ESRCH:
+        return local ? name_process(pid) : NULL;
     case -ENXIO:
         return says(said, "ptracectl sessions") ? NULL
                                                 : format("'ptracectl sessions' lists what there "

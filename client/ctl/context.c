@@ -45,6 +45,10 @@ static const char *reason(struct context *c, int r)
     if (message && *message)
         return message;
     switch (r) {
+    case -ENOMEDIUM: /* of sd_bus_open_user() */
+        return "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR says where that bus is";
+    case -EHOSTDOWN: /* of sd_bus_open_system_machine() */
+        return "no container of that name runs";
     case -ENOENT:
     case -ECONNREFUSED:
         return c->connection ? strerror(-r) : "no bus is running";

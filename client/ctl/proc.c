@@ -42,7 +42,7 @@ static const char *field(const char *status, const char *key)
 
 int proc_read_status(pid_t pid, struct proc_status *ret)
 {
-    const char *state, *tracer, *uid;
+    const char *state, *tracer, *uid, *process;
     char path[64], status[4096];
     ssize_t n;
 
@@ -54,7 +54,8 @@ int proc_read_status(pid_t pid, struct proc_status *ret)
     state = field(status, "State");
     tracer = field(status, "TracerPid");
     uid = field(status, "Uid");
-    if (!state || !tracer || !uid)
+    process = field(status, "Tgid");
+    if (!state || !tracer || !uid || !process)
         return -ENODATA;
     state += strspn(state, "\t ");
 
@@ -62,6 +63,7 @@ int proc_read_status(pid_t pid, struct proc_status *ret)
         .state = *state,
         .tracer = (pid_t)strtol(tracer, NULL, 10),
         .uid = (uid_t)strtoul(uid, NULL, 10),
+        .process = (pid_t)strtol(process, NULL, 10),
         /* A zombie has no memory either. */
         .kernel_thread = !field(status, "VmSize") && *state != 'Z' && *state != 'X',
     };

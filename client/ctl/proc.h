@@ -9,7 +9,8 @@
 struct proc_status {
     char state; /* R, S, D, T, t, Z, X, I */
     pid_t tracer;
-    uid_t uid; /* real */
+    uid_t uid;     /* real */
+    pid_t process; /* that it is a thread of, or itself */
     bool kernel_thread;
 };
 

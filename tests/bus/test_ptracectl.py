@@ -130,6 +130,13 @@ class Run:
         self.assertEqual(done.returncode, NO_PROGRAM)
         self.assertIn("/nonexistent/program", done.stderr)
         self.assertEqual(self.run_ctl("run", "no-such-program-in-path").returncode, NO_PROGRAM)
+        path = os.path.join(self.scratch, "no-interpreter")
+        with open(path, "w") as f:
+            f.write("#!/no/such/interpreter\n")
+        os.chmod(path, 0o755)
+        done = self.run_ctl("run", path)
+        self.assertEqual(done.returncode, NO_PROGRAM)
+        self.assertIn("interpreter", done.stderr.replace(path, ""))
 
     def test_program_that_cannot_be_executed(self):
         path = os.path.join(self.scratch, "no-program")
@@ -201,6 +208,12 @@ class Events:
         self.assertTrue(wait_until(lambda: ctl.process.poll() is not None, 5), "it waits for an event")
         self.assertEqual(ctl.process.returncode, -signal.SIGPIPE)
         self.assert_runs_free(tracee)
+
+    def test_thread_instead_of_its_process(self):
+        tracee = self.tracee("many-threads", 2)
+        done = self.run_ctl("events", "-p", max(procfs.threads(tracee.pid)))
+        self.assertEqual(done.returncode, NOT_FOUND, done.stderr)
+        self.assertIn(f"process {tracee.pid}:", done.stderr)
 
     def test_bad_input(self):
         other = self.tracee("ptraced-by-another")
@@ -305,7 +318,14 @@ class OnTheBus(Run, Events, harness.OnTheBus):
 
     def test_our_own_processes(self):
         for pid in (self.service.broker.pid, self.service.keeper.pid):
-            self.assertEqual(self.run_ctl("attach", pid).returncode, NOT_PERMITTED)
+            done = self.run_ctl("attach", pid)
+            self.assertEqual((done.returncode, len(done.stderr.splitlines())), (NOT_PERMITTED, 1), done.stderr)
+
+    def test_name_that_cannot_be(self):
+        tracee = self.tracee("many-threads", 2)
+        done = self.run_ctl("attach", "--name=\udcff", tracee.pid)
+        self.assertEqual(done.returncode, FAILURE)
+        self.assertIn("UTF-8", done.stderr)
 
     def test_no_service(self):
         missing = "unix:path=" + os.path.join(self.scratch, "no-bus")
@@ -316,6 +336,26 @@ class OnTheBus(Run, Events, harness.OnTheBus):
         self.service.broker.wait(10)
         self.assertEqual(self.run_ctl("sessions").returncode, UNREACHABLE)
         self.service.start_broker()
+
+    def test_bus_that_nothing_names(self):
+        environment = {k: v for k, v in os.environ.items() if k not in ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")}
+        done = subprocess.run([CTL, "--user", "sessions"], capture_output=True, text=True, timeout=30,
+                              env=environment, check=False)
+        self.assertEqual(done.returncode, UNREACHABLE)
+        self.assertIn("DBUS_SESSION_BUS_ADDRESS", done.stderr)
+
+    def test_user_whom_the_service_refuses(self):
+        environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": self.service.address}
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if subprocess.run([*nobody, "test", "-x", CTL], check=False).returncode != 0:
+            self.skipTest("others cannot reach the build tree")
+        for arguments, lines in ((("attach", "1"), 2), (("status",), 2), (("events", "-p", "1"), 1)):
+            with self.subTest(arguments=arguments):
+                done = subprocess.run([*nobody, CTL, *arguments], capture_output=True, text=True, timeout=30,
+                                      env=environment, check=False)
+                self.assertEqual(done.returncode, NOT_PERMITTED, done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), lines, done.stderr)
+                self.assertIn("'events -p'" if lines > 1 else "--embedded", done.stderr)
 
 
 class InEmbeddedMode(Run, Events, harness.CtlOnly):
