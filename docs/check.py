@@ -3,7 +3,7 @@
 """Fails where the documentation has fallen behind what it documents.
 
     check.py introspection [--update]  the listings of org.ptraced.Tracer1(5) against bus-api/introspection
-    check.py ptracectl PROGRAM         ptracectl(1) against the program's --help
+    check.py ptracectl PROGRAM         ptracectl(1) and the completions against --help
     check.py symbols                   the pages of section 3 against libptraced.sym and the header
     check.py example PROGRAM           the README's example against docs/examples, and run
 """
@@ -137,7 +137,61 @@ def check_ptracectl(program):
     problems += [f"ptracectl(1) explains {o}, which --help does not have" for o in sorted(explained - options)]
     problems += [f"ptracectl(1) does not explain the verb {v}" for v in sorted(verbs - explained_verbs)]
     problems += [f"ptracectl(1) explains {v}, which --help does not have" for v in sorted(explained_verbs - verbs)]
+    common = set(options_of_help(shown[end:shown.index("Options of single verbs")]))
+    for verb in sorted(verbs):
+        problems += check_completion(program, verb, common)
     return problems
+
+
+# ---- Completion: what --help says of a verb is offered for it, and nothing else ----
+
+COMPLETION = os.path.join(TOP, "client", "ctl", "completion")
+
+# bash-completion's own part of the work.
+BASH = r'''
+_init_completion() { cur=${COMP_WORDS[-1]} prev=${COMP_WORDS[-2]} words=("${COMP_WORDS[@]}") cword=$COMP_CWORD; }
+compopt() { :; }
+. "$1"
+COMP_WORDS=(ptracectl "$2" --) COMP_CWORD=2
+_ptracectl
+printf '%s\n' "${COMPREPLY[@]}"
+'''
+
+
+def bash_options(verb):
+    script = os.path.join(COMPLETION, "ptracectl.bash")
+    done = subprocess.run(["bash", "-c", BASH, "bash", script, verb], capture_output=True, text=True, timeout=30,
+                          check=True)
+    return {o.removesuffix("=") for o in done.stdout.split()}
+
+
+def zsh_options(verb):
+    text = read("client/ctl/completion/_ptracectl")
+    words = dict(re.findall(r"^    (common|following|session)=\((.*?)\)$", text, re.MULTILINE | re.DOTALL))
+    cases = re.findall(r"^    ([a-z* |]+)\)\n(.*?);;", text[text.index("case $words[1]"):], re.MULTILINE | re.DOTALL)
+    case = next(body for names, body in cases if verb in names.split(" | ") or names == "*")
+    for name, body in words.items():
+        case = re.sub(rf"\${name}\b", lambda _, body=body: body, case)
+    # An option as it is described, not as another that it excludes.
+    return set(re.findall(r"(--[a-z-]+)=?(?:\[|\})", case))
+
+
+def fish_options(verb):
+    found = set()
+    for line in read("client/ctl/completion/ptracectl.fish").replace("\\\n", " ").splitlines():
+        option = re.search(r"^complete .* -l ([a-z-]+)", line)
+        verbs = re.search(r"-n '__ptracectl_verb ([a-z ]+)'", line)
+        if option and (not verbs or verb in verbs[1].split()):
+            found.add("--" + option[1])
+    return found
+
+
+def check_completion(program, verb, common):
+    shown = subprocess.run([program, verb, "--help"], capture_output=True, text=True, timeout=30, check=True).stdout
+    options = {o.removesuffix("=") for o in {*options_of_help(shown), *common} if o.startswith("--")}
+    for shell, offered in (("bash", bash_options(verb)), ("zsh", zsh_options(verb)), ("fish", fish_options(verb))):
+        yield from (f"{shell} does not offer '{verb} {o}'" for o in sorted(options - offered))
+        yield from (f"{shell} offers '{verb} {o}', which --help does not have" for o in sorted(offered - options))
 
 
 # ---- symbols ----
