@@ -67,6 +67,6 @@ int main(int argc, char *argv[])
         return 0;
     if (p)
         ptraced_get_error(p, NULL, &message);
-    fprintf(stderr, "%s\n", message ? message : strerror(-r));
+    fprintf(stderr, "%s: %s\n", p ? argv[1] : "ptraced", message ? message : strerror(-r));
     return 1;
 }

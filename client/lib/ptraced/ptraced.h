@@ -60,7 +60,8 @@ int ptraced_open_user(ptraced **ret);
 
 /** Starts a broker and a keeper of this connection's own, with the caller's privileges and the
  *  kernel's own rules as policy. They are no children of the caller: it will see no SIGCHLD of
- *  theirs and need not wait for them, whatever it does about SIGCHLD. No key on the caller's
+ *  theirs and need not wait for them, whatever it does about SIGCHLD; only process 1 and a child
+ *  subreaper are given them to wait for, as they are given everybody's. No key on the caller's
  *  terminal reaches them; what they have to say goes to its standard error. They end, and let every
  *  tracee run on, when the connection is closed or the caller dies. -ENOENT where the programs are
  *  not found: beside the library in a build tree, else where they were configured to be installed
