@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "client/ctl/exit-code.h"
@@ -217,16 +218,32 @@ static void parser_start(struct parser *p, struct options *o)
 }
 
 /* The word that getopt stands on after it has refused a letter: the one before optind when that
- * letter was its only one, else the one at optind. */
+ * letter was its last one, else the one at optind. */
 static const char *refused_word(char *const argv[])
 {
     const char *before = argv[optind - 1];
 
     if (optopt == 0 || optopt >= LONG_BASE)
         return before;
-    if (before[0] == '-' && before[1] == optopt && before[2] == '\0')
+    if (before[0] == '-' && before[1] != '-' && before[strlen(before) - 1] == optopt)
         return before;
     return argv[optind] ? argv[optind] : before;
+}
+
+/* Misspelt, or shortened so much that it begins several. */
+static int fail_unknown(const char *word)
+{
+    const char *names[N_SPECS], *nearest = NULL;
+    char name[32];
+
+    for (size_t i = 0; i < N_SPECS; i++)
+        names[i] = specs[i].help.name;
+    if (strncmp(word, "--", 2) == 0) {
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(word + 2, "="), word + 2);
+        nearest = parse_nearest(name, names, N_SPECS);
+    }
+    return nearest ? report_usage("No such option: '%s'. Did you mean '--%s'?", word, nearest)
+                   : report_usage("No such option: '%s'", word);
 }
 
 static int fail_option(int c, char *const argv[])
@@ -239,7 +256,7 @@ static int fail_option(int c, char *const argv[])
         return report_usage("'%s' takes no argument.", word);
     if (isdigit(optopt))
         return report_usage("Not a process id: '%s'", word);
-    return report_usage("No such option: '%s'", word);
+    return fail_unknown(word);
 }
 
 static size_t find_spec(int c)

@@ -77,7 +77,7 @@ static int act_on_target(struct context *c, const struct action *a, const struct
 
     r = parse_target(target, &pid, &tid);
     if (r < 0)
-        return report_usage("Not a process id: '%s'", target);
+        return report_usage("Neither a PID nor PID:TID: '%s'", target);
     r = lookup_session_of(c, l, pid, &session);
     return r == CTL_OK ? act(c, a, session, pid, tid) : r;
 }
@@ -92,7 +92,7 @@ static int check_arguments(const struct context *c, int n_arguments, char **argu
         return report_usage("Which process? ptracectl %s %s", c->verb->name, c->verb->arguments);
     for (int i = 0; i < n_arguments; i++)
         if (parse_target(arguments[i], &pid, &tid) < 0)
-            return report_usage("Not a process id: '%s'", arguments[i]);
+            return report_usage("Neither a PID nor PID:TID: '%s'", arguments[i]);
     return CTL_OK;
 }
 

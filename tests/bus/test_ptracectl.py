@@ -228,6 +228,11 @@ class Events:
                 (("events",), USAGE, ()),
                 (("events", "-p", "1", "-e", "nonsense"), USAGE, ("nonsense",)),
                 (("--misspelt", "events"), USAGE, ("misspelt",)),
+                (("-qx", "sessions"), USAGE, ("'-qx'",)),
+                (("-xq", "sessions"), USAGE, ("'-xq'",)),
+                (("--folow", "events"), USAGE, ("'--folow'", "'--follow'")),
+                (("--st", "events"), USAGE, ("'--st'", "'--stop")),
+                (("interrupt", "1:x"), USAGE, ("'1:x'", "PID:TID")),
                 (("nonsense",), USAGE, ("nonsense",)),
                 ((), USAGE, ()),
                 (("--json=nonsense", "sessions"), USAGE, ("nonsense",))):
