@@ -341,6 +341,14 @@ static void wait_for_last_event(ptraced_session *s)
     }
 }
 
+static void stop_listening(struct spawn *spawn)
+{
+    if (!spawn->subscribe)
+        return;
+    (void)session_unsubscribe(spawn->session);
+    session_drop_events(spawn->session, 0);
+}
+
 /* Nothing is left, and what is told is what failed first. */
 static void abandon(struct spawn *spawn)
 {
@@ -358,6 +366,7 @@ static void abandon(struct spawn *spawn)
     }
     reap_pidfd(spawn->pidfd);
     give_back_foreground(spawn);
+    stop_listening(spawn);
 
     free(s->connection->error_name);
     free(s->connection->error_message);
@@ -416,13 +425,11 @@ static int spawn_program(ptraced_session *s, const ptraced_spawn_options *o, pid
         return connection_fail(p, r, "Failed to prepare the start of %s: %s", o->argv[0],
                                strerror(-r));
     r = run(&spawn);
-    if (r < 0 && spawn.pidfd >= 0)
+    if (r >= 0)
+        stop_listening(&spawn);
+    else if (spawn.pidfd >= 0)
         abandon(&spawn);
     s->starting = (struct starting){0};
-    if (spawn.subscribe) {
-        (void)session_unsubscribe(s);
-        session_drop_events(s, 0);
-    }
     if (r < 0)
         return r;
     *ret_pid = spawn.pid;

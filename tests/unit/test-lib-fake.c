@@ -240,6 +240,8 @@ static int on_session(struct fake *f, sd_bus_message *m, const char *member)
         return sd_bus_reply_method_return(m, "a(ttousba{sv})", 1, 5ULL, 6ULL,
                                           PTRACED_SESSION_PREFIX "/" ID "/process/7", 8, "stop", 1,
                                           0);
+    if (f->unwilling && strcmp(member, "Unsubscribe") == 0)
+        return sd_bus_reply_method_errorf(m, PTRACED_ERROR_NOT_SUPPORTED, "It stays subscribed.");
     if (strcmp(member, "Subscribe") == 0)
         f->subscriptions++;
     else if (strcmp(member, "Unsubscribe") == 0)

@@ -39,6 +39,7 @@ struct fake {
     sd_bus *bus;
     enum fake_spawn spawn;
     bool forgetful;  /* knows no session: every call to one fails */
+    bool unwilling;  /* Unsubscribe fails with NotSupported */
     pid_t pid;       /* of the last attach */
     uint64_t serial; /* of the last event */
     unsigned subscriptions;

@@ -215,6 +215,20 @@ static void test_unsubscribed_session(void **state)
     assert_int_equal(ptraced_session_get_event(fix->session, 0, &(ptraced_event *){NULL}), -EAGAIN);
 }
 
+/* What is told is why the program did not start, and not what else went wrong then. */
+static void test_failure_in_unsubscribed_session(void **state)
+{
+    char *missing[] = {(char *)"no-such-program", NULL};
+    struct fixture *fix = *state;
+
+    fix->session = ptraced_session_unref(fix->session);
+    assert_int_equal(ptraced_session_get(fix->client, "s1", false, &fix->session), 0);
+    fix->fake->unwilling = true;
+    fix->fake->spawn = FAKE_SPAWN_SILENT;
+    ptraced_spawn_options_set_argv(fix->options, missing);
+    assert_fails(fix, -ENOENT, "Failed to execute no-such-program");
+}
+
 static void test_failures(void **state)
 {
     char *missing[] = {(char *)"no-such-program", NULL};
@@ -523,6 +537,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_early_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_at_exec, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unsubscribed_session, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failure_in_unsubscribed_session, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_interpreter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_terminal, setup, teardown),
