@@ -4,18 +4,20 @@
  * The main thread is the meter, and one thread obeys one-line commands on standard input; both are
  * among the threads that are asked for, and traced like the rest.
  *
- *     bench-target THREADS [SPINNING]
+ *     bench-target [--deep] THREADS [SPINNING]
  *
  *     ready            printed when all threads have been started
  *     reset   -> ok    the meter begins anew
  *     report  -> {"gap":USEC}
  *
+ * With --deep each blocked thread has as much of its stack in use as a snapshot takes.
  * It ends with its standard input, and with whoever started it. */
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,7 @@
 #include "daemon/trace/macro.h"
 #include "tests/bench/clock.h"
 #include "tests/bench/meter.h"
+#include "tests/bench/snapshot.h"
 #include "tests/bench/threads.h"
 
 #define THREADS_MAX 100000u
@@ -32,6 +35,7 @@
 struct target {
     unsigned threads;
     unsigned spinning;
+    bool deep;
     _Atomic unsigned started;
     pthread_mutex_t gate;  /* held by the main thread until all threads exist */
     pthread_mutex_t never; /* held by the main thread for good */
@@ -47,6 +51,17 @@ static void *block_in_pause(void *arg)
     for (;;)
         pause();
     return NULL;
+}
+
+/* Blocks below a frame that fills the stack. */
+static void *block_deep(void *arg)
+{
+    volatile char frame[SNAPSHOT_STACK];
+
+    for (size_t i = 0; i < sizeof(frame); i++)
+        frame[i] = (char)i;
+    block_in_pause(arg);
+    return (void *)(uintptr_t)frame[0]; /* lest the call above takes the frame's place */
 }
 
 static void *block_in_futex(void *arg)
@@ -86,13 +101,16 @@ static int start_threads(struct target *t)
 {
     static void *(*const blocked[])(void *) = {block_in_pause, block_in_futex, block_in_read};
     const struct timespec pause = {.tv_nsec = 1000 * NSEC_PER_USEC};
+    const size_t stack_size = THREAD_STACK_SIZE + (t->deep ? SNAPSHOT_STACK : 0);
     unsigned workers = t->threads - 2;
     int r;
 
     pthread_mutex_lock(&t->gate);
     pthread_mutex_lock(&t->never);
     for (unsigned i = 0; i < workers; i++) {
-        r = thread_start(i < t->spinning ? spin : blocked[i % ARRAY_LENGTH(blocked)], t);
+        void *(*block)(void *) = t->deep ? block_deep : blocked[i % ARRAY_LENGTH(blocked)];
+
+        r = thread_start(i < t->spinning ? spin : block, t, stack_size);
         if (r < 0)
             return r;
     }
@@ -181,7 +199,7 @@ static int run(struct target *t)
     r = start_threads(t);
     if (r < 0)
         return r;
-    r = thread_start(obey, t);
+    r = thread_start(obey, t, THREAD_STACK_SIZE);
     if (r < 0)
         return r;
     pthread_mutex_unlock(&t->gate);
@@ -196,9 +214,14 @@ int main(int argc, char *argv[])
     };
     int r;
 
+    if (argc > 1 && strcmp(argv[1], "--deep") == 0) {
+        t.deep = true;
+        argv++;
+        argc--;
+    }
     if (argc < 2 || argc > 3 || parse_number(argv[1], 2, THREADS_MAX, &t.threads) < 0 ||
         (argc == 3 && parse_number(argv[2], 0, t.threads - 2, &t.spinning) < 0)) {
-        fprintf(stderr, "Usage: bench-target THREADS [SPINNING]\n");
+        fprintf(stderr, "Usage: bench-target [--deep] THREADS [SPINNING]\n");
         return EXIT_FAILURE;
     }
     r = run(&t);

@@ -3,9 +3,7 @@
 
 #include "tests/bench/threads.h"
 
-#define STACK_SIZE (64u * 1024u)
-
-int thread_start(void *(*function)(void *), void *arg)
+int thread_start(void *(*function)(void *), void *arg, size_t stack_size)
 {
     pthread_attr_t attr;
     pthread_t thread;
@@ -14,7 +12,7 @@ int thread_start(void *(*function)(void *), void *arg)
     r = pthread_attr_init(&attr);
     if (r != 0)
         return -r;
-    r = pthread_attr_setstacksize(&attr, STACK_SIZE);
+    r = pthread_attr_setstacksize(&attr, stack_size);
     if (r == 0)
         /* A guard page would be a mapping of its own, and of those there are 65,530. */
         r = pthread_attr_setguardsize(&attr, 0);
