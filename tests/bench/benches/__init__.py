@@ -8,6 +8,9 @@
     measure(context, cases)    yields a Figure for each of the cases, which are names of the above
 """
 
-from benches import attach, attach_per_thread, cold, freeze, idle, memory, reading, stop
+from benches import attach, attach_per_thread, breakpoints, cold, freeze, idle, interrupt, memory
+from benches import read_memory, reading, signals, snapshot, stop, syscalls, threads
 
-ALL = (attach, freeze, attach_per_thread, cold, stop, reading, memory, idle)
+SERVICE = (attach, freeze, attach_per_thread, cold, stop, reading, memory, idle)
+ENGINE = (syscalls, breakpoints, signals, threads, read_memory, snapshot, interrupt)
+ALL = SERVICE + ENGINE

@@ -16,7 +16,7 @@ class Build:
 
     def __init__(self, path):
         self.path = pathlib.Path(path).resolve()
-        for helper in ("bench-target", "bench-raw"):
+        for helper in ("bench-target", "bench-raw", "bench-engine"):
             if not self.helper(helper).exists():
                 raise BenchError(f"{self.path} has no {HELPERS}/{helper}: build it with "
                                  f"'meson setup {self.path} && ninja -C {self.path}'")

@@ -7,10 +7,13 @@ import fnmatch
 
 @dataclasses.dataclass(frozen=True)
 class ThreadCase:
-    """A program of so many threads, all blocked, or half of them spinning."""
+    """A program of so many threads, all blocked, or half of them spinning. Deep: with much of each
+    stack in use. Pin: all of it on that processor."""
 
     threads: int
     spinning: bool
+    deep: bool = False
+    pin: int | None = None
 
     def __str__(self):
         return f"{self.threads} {'spinning' if self.spinning else 'blocked'}"

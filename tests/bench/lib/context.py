@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a bench may use: the build, the options, the tools, and samples that benches share."""
 
+import os
 import sys
 
 from lib import peers
 from lib.machine import describe_machine
 from lib.measure import take_samples
+from lib.process import NotYet
 from lib.service import Service
 from lib.tools import Ours, OursAtOnce, RawLoop
 
@@ -21,6 +23,13 @@ class Context:
         self.peers = [] if options.no_peers else \
             [p(options.pin) for p in peers.ALL if p.is_installed()]
         self._attach_samples = {}
+
+    @property
+    def cpu(self):
+        """The one processor on which the benches of the engine happen, the program's and the tools'
+        part of them: else they measure how fast an idle processor is woken."""
+        pin = self.options.pin
+        return max(os.sched_getaffinity(0)) if pin is None else pin
 
     def say(self, text):
         """A remark. Standard output is for figures alone where programs read them."""
@@ -42,12 +51,17 @@ class Context:
         self.failed = True
         self.say(f"FAILED: {text}")
 
-    def report_failure(self, tool, text):
-        """A tool that fails is left out. What stands beside ours and the raw loop may."""
-        if tool.name in ("ours", "raw"):
+    def report_failure(self, tool, text, error=None):
+        """A tool that fails is left out. What stands beside ours and the raw loop may, and ours may
+        say that it cannot do a thing yet."""
+        if tool.name in ("ours", "raw") and not isinstance(error, NotYet):
             self.fail(text)
         else:
             self.say(f"left out: {text}")
+
+    def others(self, *jobs):
+        """Those of the peers' jobs whose programs are installed, and wanted."""
+        return [] if self.options.no_peers else [job for job in jobs if job.is_installed()]
 
     def ours(self, *options, fifo=False, name="ours"):
         """Ours as a list of one tool, or of none where it has not been built. Its client is raised

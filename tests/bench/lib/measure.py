@@ -69,7 +69,7 @@ class Rounds:
         return {"freeze": target.read_meter()}
 
     def _drop(self, tool, error):
-        self._context.report_failure(tool, f"{tool.name} with {self._case}: {error}")
+        self._context.report_failure(tool, f"{tool.name} with {self._case}: {error}", error)
         self._tools.remove(tool)
         self.samples[tool.name] = []
         self._end_target()

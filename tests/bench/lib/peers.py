@@ -45,6 +45,7 @@ class Gdb(Peer):
 
     name = "gdb"
     program = "gdb"
+    commands = ()  # between the two
     settings = ("confirm off", "pagination off", "print thread-events off",
                 "debuginfod enabled off")
 
@@ -59,6 +60,8 @@ class Gdb(Peer):
             since_ready = Stopwatch()
             said = self._do(child, f"attach {pid}\n", "attached", limit)
             attached = since_ready.usec()
+            for command in self.commands:
+                self._do(child, command, "next", limit)
             self._do(child, "detach\n", "detached", limit)
             total = since_ready.usec()
             cold = since_start.usec()

@@ -12,6 +12,8 @@ import time
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
+URGENT_NICE = -20
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -21,6 +23,10 @@ class BenchError(Exception):
 
 class NotPermitted(BenchError):
     """The kernel does not let this user trace."""
+
+
+class NotYet(BenchError):
+    """Ours has not learnt to do it."""
 
 
 def _prctl(option, value):
@@ -33,11 +39,13 @@ class Child:
 
     Every wait has a limit in seconds, and ends in BenchError."""
 
-    def __init__(self, argv, pin=None):
+    def __init__(self, argv, pin=None, urgent=False):
         def prepare():
             _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if pin is not None:
                 os.sched_setaffinity(0, {pin})
+            if urgent:
+                _raise_priority()
 
         self.name = os.path.basename(argv[0])
         self._popen = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -173,15 +181,12 @@ class Supervisor:
     def __exit__(self, *exc):
         for child in self._children:
             child.close()
-        for pid in self.strays():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        self.end_strays()
 
-    def start(self, argv, pin=None):
-        """Starts a program; its owner closes it, at the latest the supervisor does."""
-        child = Child(argv, pin)
+    def start(self, argv, pin=None, urgent=False):
+        """Starts a program; its owner closes it, at the latest the supervisor does. What is urgent
+        is that before other programs of the machine, where it may be."""
+        child = Child(argv, pin, urgent)
         self._children = [c for c in self._children if c.is_open] + [child]
         return child
 
@@ -201,6 +206,14 @@ class Supervisor:
                 pass
         return alive
 
+    def end_strays(self):
+        """Kills what started programs have left running."""
+        for pid in self.strays():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
     def wait_alone(self, limit=10):
         """Waits until nothing is left, lest it be measured with the next tool."""
         deadline = time.monotonic() + limit
@@ -208,6 +221,13 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise BenchError(f"processes are left behind: {strays}")
             time.sleep(0.005)
+
+
+def _raise_priority():
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, URGENT_NICE)
+    except PermissionError:
+        pass
 
 
 def _raise_class():

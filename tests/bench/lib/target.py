@@ -15,8 +15,9 @@ class Target:
     """A running bench-target (see bench-target.c), ended with the object."""
 
     def __init__(self, supervisor, build, case):
-        argv = [str(build.helper("bench-target")), str(case.threads), str(case.spinners)]
-        self._child = supervisor.start(argv)
+        argv = [str(build.helper("bench-target")), *["--deep"] * case.deep]
+        argv += [str(case.threads), str(case.spinners)]
+        self._child = supervisor.start(argv, case.pin)
         self._child.read_until("ready\n", START_LIMIT)
         # Threads that have started are not yet asleep.
         time.sleep(0.05)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the benches of the engine measure, each tool on a program of its own, all on one processor.
+
+A job has a name and `measure(context, actor)`, which gives one value."""
+
+import json
+
+from lib.actor import Actor
+from lib.process import BenchError, NotPermitted, NotYet
+
+# Short and often, all tools in turn: a change in the machine's load hits all of them alike.
+RUNS = 9
+WARM_UP_SECONDS = 0.05
+
+EXIT_UNABLE = 3  # JOB_EXIT_UNABLE in job.h
+# How far a tool's own count may be from the program's, as a share: they count at different moments,
+# and other programs take turns.
+COUNT_TOLERANCE = 0.5
+
+
+class JobProgram:
+    """A raw loop or ours: a program that says "attached", works, and prints its result. `how` and
+    the options are those of job.h."""
+
+    def __init__(self, name, program, how="", **options):
+        self.name = name
+        self._program = program
+        self._options = options | ({"how": how} if how else {})
+
+    def start(self, context, pid, **options):
+        """The program, once it is attached."""
+        argv = [str(context.build.helper(self._program))]
+        argv += [f"--{key}={value}" for key, value in (self._options | options).items()]
+        child = context.supervisor.start(argv + [str(pid)], context.cpu, urgent=True)
+        try:
+            child.read_until("attached\n", context.options.timeout)
+        except BenchError as e:
+            status, _ = child.finish(context.options.timeout)
+            raise _error_of(status, str(e)) from None
+        return child
+
+    def finish(self, context, child):
+        """What it says in the end."""
+        status, text = child.finish(context.options.timeout)
+        if status != 0:
+            raise _error_of(status, text)
+        return json.loads(text)
+
+    def _start_on(self, context, actor, seconds):
+        usec = round(seconds * 1e6)
+        return self.start(context, actor.pid, address=actor.address, **{"for": usec})
+
+    def _run_on(self, context, actor):
+        with self._start_on(context, actor, context.options.window) as child:
+            said = self.finish(context, child)
+        actor.check_released(self.name)
+        return said
+
+
+def _error_of(status, text):
+    if status == EXIT_UNABLE:
+        return NotYet(text.strip())
+    return (NotPermitted if "Operation not permitted" in text else BenchError)(text.strip())
+
+
+class Rate(JobProgram):
+    """How fast a program goes that does nothing but what stops it, times the events that each of
+    its rounds makes."""
+
+    def __init__(self, name, program, how="", events=1):
+        super().__init__(name, program, how)
+        self._events = events
+
+    def measure(self, context, actor):
+        """Events in a second. What the tool has counted must be what the program has done."""
+        window = context.options.window
+        with self._start_on(context, actor, window + 2 * WARM_UP_SECONDS) as child:
+            actor.rate(WARM_UP_SECONDS)
+            rate = actor.rate(window) * self._events
+            said = self.finish(context, child)
+        actor.check_released(self.name)
+        own = said["stops"] * 1e6 / said["usec"]
+        if abs(own - rate) > COUNT_TOLERANCE * rate:
+            raise BenchError(f"{self.name} has counted {own:.0f} in a second, where there were "
+                             f"{rate:.0f}")
+        return rate
+
+
+class Speed(JobProgram):
+    """How fast the program's memory is read, in MiB/s."""
+
+    def measure(self, context, actor):
+        """One pass."""
+        said = self._run_on(context, actor)
+        return said["bytes"] / said["usec"] * 1e6 / (1 << 20)
+
+
+class Latency(JobProgram):
+    """How long a thing takes that is done over and over, in microseconds: the median."""
+
+    def measure(self, context, actor):
+        """As many rounds as there is time for."""
+        return self._run_on(context, actor)["median"]
+
+
+def take_values(context, act, jobs):
+    """{name of the job: [values]}, every job in turn, in an order that changes."""
+    jobs, values = list(jobs), {job.name: [] for job in jobs}
+    for number in range(context.options.runs or RUNS):
+        turn = number % max(len(jobs), 1)
+        for job in jobs[turn:] + jobs[:turn]:
+            try:
+                values[job.name].append(_measure(context, act, job))
+            except NotPermitted:
+                raise
+            except BenchError as e:
+                context.report_failure(job, f"{job.name} with {act}: {e}", e)
+                jobs.remove(job)
+                values[job.name] = []
+    return values
+
+
+def _measure(context, act, job):
+    with Actor(context, act) as actor:
+        value = job.measure(context, actor)
+    context.supervisor.wait_alone()
+    return value
