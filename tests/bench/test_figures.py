@@ -5,12 +5,17 @@
 import json
 import sys
 import unittest
+from types import SimpleNamespace
+from unittest import mock
 
 sys.dont_write_bytecode = True
 
 import benches  # noqa: E402
 from lib.cases import ThreadCase, select  # noqa: E402
+from lib.context import Context  # noqa: E402
 from lib.figure import Figure, figure_of  # noqa: E402
+from lib import jobs  # noqa: E402
+from lib.process import BenchError, NotYet  # noqa: E402
 
 
 class Figures(unittest.TestCase):
@@ -44,6 +49,68 @@ class Figures(unittest.TestCase):
         self.assertIn("3000 kB", figure.to_text())
 
 
+class FakeJob:
+    """Gives its values one after the other; an exception among them is raised."""
+
+    def __init__(self, name, *values, runs=9):
+        self.name = name
+        self.runs = runs
+        self._values = list(values)
+
+    def take(self):
+        """The next."""
+        value = self._values.pop(0)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+
+class Jobs(unittest.TestCase):
+    """What the benches of the engine make of their tools."""
+
+    def setUp(self):
+        self.order = []
+        self.said = []
+        self.context = Context(None, None, SimpleNamespace(no_peers=True, pin=None, runs=3,
+                                                           json=True))
+        self.context.say = self.said.append
+        patch = mock.patch.object(jobs, "_measure", self._measure)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def _measure(self, _context, _act, job):
+        self.order.append(job.name)
+        return job.take()
+
+    def take(self, *fakes):
+        """The values of these."""
+        return jobs.take_values(self.context, "act", fakes)
+
+    def test_everyone_is_first_once(self):
+        self.take(FakeJob("ours", 1, 2, 3), FakeJob("raw", 1, 2, 3), FakeJob("gdb", 1, 2, 3))
+        self.assertEqual(self.order[0::3], ["ours", "raw", "gdb"])
+
+    def test_peer_has_enough_earlier(self):
+        values = self.take(FakeJob("ours", 1, 2, 3), FakeJob("gdb", 4, runs=1))
+        self.assertEqual(values, {"ours": [1, 2, 3], "gdb": [4]})
+
+    def test_ours_cannot_do_it_yet(self):
+        values = self.take(FakeJob("ours", NotYet("cannot")), FakeJob("raw", 1, 2, 3))
+        line = json.loads(figure_of("b", "c", "hits/s", values).to_json())
+        self.assertEqual((line["ours"], line["raw"], line["ratio"]), (None, 2, None))
+        self.assertFalse(self.context.failed)
+        self.assertEqual(len(self.said), 1)
+
+    def test_ours_fails(self):
+        values = self.take(FakeJob("ours", 1, BenchError("broken")), FakeJob("raw", 1, 2, 3))
+        self.assertEqual(values, {"ours": [], "raw": [1, 2, 3]})
+        self.assertTrue(self.context.failed)
+
+    def test_peer_fails(self):
+        self.take(FakeJob("ours", 1, 2, 3), FakeJob("gdb", BenchError("broken")))
+        self.assertFalse(self.context.failed)
+
+
 class Cases(unittest.TestCase):
     """Their names are both shown and typed."""
 
@@ -60,6 +127,10 @@ class Cases(unittest.TestCase):
         self.assertEqual(select(names, []), names)
         self.assertEqual(select(names, ["10 *"]), names[:2])
         self.assertEqual(select(names, ["5000 blocked", "nothing"]), names[2:])
+
+    def test_no_bench_has_the_name_of_another(self):
+        names = [bench.NAME for bench in benches.ALL]
+        self.assertEqual(len(names), len(set(names)))
 
     def test_no_comma_in_a_name(self):
         for bench in benches.ALL:

@@ -52,8 +52,8 @@ class Context:
         self.say(f"FAILED: {text}")
 
     def report_failure(self, tool, text, error=None):
-        """A tool that fails is left out. What stands beside ours and the raw loop may, and ours may
-        say that it cannot do a thing yet."""
+        """A tool that fails is left out. What stands beside ours and the raw loop may, and so may
+        what cannot be done yet."""
         if tool.name in ("ours", "raw") and not isinstance(error, NotYet):
             self.fail(text)
         else:

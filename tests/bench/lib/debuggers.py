@@ -7,7 +7,7 @@ import contextlib
 
 import time
 
-from lib.jobs import WARM_UP_SECONDS
+from lib.jobs import PEER_RUNS, WARM_UP_SECONDS
 from lib.peers import Gdb, Peer
 from lib.process import BenchError
 
@@ -27,6 +27,7 @@ class GdbJob(Peer):
 
     name = "gdb"
     program = "gdb"
+    runs = PEER_RUNS
 
     def __init__(self, commands, events=1):
         super().__init__()
@@ -109,6 +110,7 @@ class StraceJob(Peer):
 
     name = "strace"
     program = "strace"
+    runs = PEER_RUNS
 
     def __init__(self, options=(), events=1):
         super().__init__()

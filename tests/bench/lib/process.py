@@ -26,7 +26,7 @@ class NotPermitted(BenchError):
 
 
 class NotYet(BenchError):
-    """Ours has not learnt to do it."""
+    """Ours has not learnt to do it, or nobody has for this kind of machine."""
 
 
 def _prctl(option, value):
