@@ -8,6 +8,7 @@ import struct
 import time
 
 from lib.process import BenchError, read_status
+from lib.processor import ProcessorTime
 
 START_LIMIT = 20
 COUNTERS_SIZE = 4096  # as in bench-actor.c
@@ -21,6 +22,8 @@ class Actor:
         argv = [str(context.build.helper("bench-actor")), *act.split()]
         self._child = context.supervisor.start(argv, context.cpu, urgent=True)
         said = json.loads(self._child.read_until("\n", START_LIMIT))
+        self._supervisor = context.supervisor
+        self._cpu = context.cpu
         self.address = said["address"]
         fd = os.open(f"/proc/{self.pid}/fd/{said['counters']}", os.O_RDONLY)
         try:
@@ -39,10 +42,15 @@ class Actor:
         return sum(struct.unpack_from("=Q", self._counters, offset)[0] for offset in offsets)
 
     def rate(self, seconds):
-        """How often it does it in a second, seen over so many."""
-        began, before = time.monotonic(), self.count()
+        """How often it does it in a second of its processor, which it shares with its tracer and
+        whatever that has started; seen over so many seconds."""
+        pids = {self.pid, *self._supervisor.open_pids(), *self._supervisor.strays()}
+        clock, before = ProcessorTime(self._cpu, pids), self.count()
         time.sleep(seconds)
-        return (self.count() - before) / (time.monotonic() - began)
+        used, done = clock.seconds(), self.count() - before
+        if used <= 0:
+            raise BenchError("the program never ran")
+        return done / used
 
     def wait_moving(self, limit):
         """Waits until it goes on with its thing."""

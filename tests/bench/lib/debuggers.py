@@ -41,7 +41,7 @@ class GdbJob(Peer):
                 self._do(child, command.format(address=actor.address), context.options.timeout)
             child.send("continue\n")
             actor.wait_moving(context.options.timeout)
-            actor.rate(WARM_UP_SECONDS)
+            time.sleep(WARM_UP_SECONDS)
             rate = actor.rate(context.options.window)
         return rate * self._events
 
@@ -122,7 +122,7 @@ class StraceJob(Peer):
         argv = ["strace", "-f", "-qq", *self._options, "-o", "/dev/null", "-p", str(actor.pid)]
         with _started(context, argv):
             actor.wait_traced(context.options.timeout)
-            actor.rate(WARM_UP_SECONDS)
+            time.sleep(WARM_UP_SECONDS)
             rate = actor.rate(context.options.window)
         return rate * self._events
 

@@ -190,9 +190,13 @@ class Supervisor:
         self._children = [c for c in self._children if c.is_open] + [child]
         return child
 
+    def open_pids(self):
+        """The pids of the programs that have been started and not closed."""
+        return [child.pid for child in self._children if child.is_open]
+
     def strays(self):
         """The pids of what started programs have left running, reaping what has ended."""
-        own = {child.pid for child in self._children if child.is_open}
+        own = set(self.open_pids())
         alive = []
         for pid, state in descendants(os.getpid()):
             if pid in own:
