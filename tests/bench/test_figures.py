@@ -3,7 +3,9 @@
 """The format of the figures, on which other programs rely, and the choice of cases."""
 
 import json
+import os
 import sys
+import time
 import unittest
 from types import SimpleNamespace
 from unittest import mock
@@ -14,7 +16,7 @@ import benches  # noqa: E402
 from lib.cases import ThreadCase, select  # noqa: E402
 from lib.context import Context  # noqa: E402
 from lib.figure import Figure, figure_of  # noqa: E402
-from lib import jobs  # noqa: E402
+from lib import jobs, processor  # noqa: E402
 from lib.process import BenchError, NotYet  # noqa: E402
 
 
@@ -109,6 +111,31 @@ class Jobs(unittest.TestCase):
     def test_peer_fails(self):
         self.take(FakeJob("ours", 1, 2, 3), FakeJob("gdb", BenchError("broken")))
         self.assertFalse(self.context.failed)
+
+
+class Processor(unittest.TestCase):
+    """The time of those who share one."""
+
+    def measure(self, idle, pids):
+        """Seconds while this process works for 20 ms, and others leave so much idle."""
+        with mock.patch.object(processor, "_idle", side_effect=[7.0, 7.0 + idle]):
+            clock = processor.ProcessorTime(0, pids)
+            end = time.process_time() + 0.02
+            while time.process_time() < end:
+                pass
+            return clock.seconds()
+
+    def test_their_work_counts(self):
+        self.assertAlmostEqual(self.measure(0.0, [os.getpid()]), 0.02, delta=0.01)
+
+    def test_work_of_others_does_not(self):
+        self.assertEqual(self.measure(0.0, []), 0.0)
+
+    def test_idle_time_does(self):
+        self.assertAlmostEqual(self.measure(0.5, []), 0.5)
+
+    def test_process_that_is_gone(self):
+        self.assertEqual(self.measure(0.0, [2 ** 22 + 1]), 0.0)
 
 
 class Cases(unittest.TestCase):
