@@ -64,7 +64,7 @@ static int run(struct job *j)
     if (mem < 0)
         return -errno;
     job_begin(j);
-    begin = now_usec();
+    begin = used_usec();
     if (job_is(j, "memfd")) {
         memfd = memfd_create("bench", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         if (memfd < 0)
@@ -73,7 +73,7 @@ static int run(struct job *j)
     r = read_blocks(j, mem, memfd, block);
     if (r < 0)
         return r;
-    job_print_bytes(j, now_usec() - begin);
+    job_print_bytes(j, used_usec() - begin);
     return 0;
 }
 

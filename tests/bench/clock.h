@@ -17,6 +17,12 @@ static inline uint64_t clock_nsec(clockid_t clock)
     return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+/* What the process has used of its processor: other programs are no part of it. */
+static inline uint64_t used_usec(void)
+{
+    return clock_nsec(CLOCK_PROCESS_CPUTIME_ID) / NSEC_PER_USEC;
+}
+
 static inline uint64_t now_usec(void)
 {
     return clock_nsec(CLOCK_MONOTONIC) / NSEC_PER_USEC;

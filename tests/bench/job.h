@@ -42,8 +42,9 @@ bool job_is_over(const struct job *j);
 /* Whether --how was that word. */
 bool job_is(const struct job *j, const char *how);
 
-/* What the jobs print at the end: the stops since job_begin(), so many bytes in so much time, the
- * median of times, which it sorts. */
+/* What the jobs print at the end: the stops since job_begin(), so many bytes in so much time
+ * (used_usec(): both sides of a copy are the copier's work), the median of times, which it sorts.
+ */
 void job_print_stops(const struct job *j);
 void job_print_bytes(const struct job *j, uint64_t usec);
 void job_print_median(uint64_t *nsec, size_t n);

@@ -10,6 +10,7 @@ import time
 from lib.jobs import PEER_RUNS, WARM_UP_SECONDS
 from lib.peers import Gdb, Peer
 from lib.process import BenchError
+from lib.processor import ProcessorTime
 
 
 @contextlib.contextmanager
@@ -92,10 +93,11 @@ class GdbDump(GdbJob):
     def measure(self, context, actor):
         """MiB in a second."""
         with self._attached(context, actor) as child:
-            begin = time.monotonic()
+            pids = {child.pid, *context.supervisor.strays()}
+            clock = ProcessorTime(context.cpu, pids)
             said = self._do(child, f"dump binary memory /dev/null {actor.address} "
                                    f"{actor.address + self._size}", context.options.timeout)
-            seconds = time.monotonic() - begin
+            seconds = clock.seconds()
         if "annot" in said:
             raise BenchError(f"{self.name} could not read: {said.strip()}")
         return self._size / seconds / (1 << 20)
