@@ -256,6 +256,8 @@ int image_check_text(const struct process *p, uint64_t address, size_t size)
     if (size > end - address)
         return -EFAULT;
     return permissions[2] == 'x' && permissions[3] == 'p' ? 0 : -EACCES;
+}
+
 /* Of linux/fs.h, which is younger than many a system's headers. */
 struct map_query {
     uint64_t size; /* of this */

@@ -136,15 +136,15 @@ static int count_for_a_while(struct bench *b, uint32_t counted)
 
 static int attach(struct bench *b)
 {
-    struct attach_options options = ATTACH_OPTIONS_DEFAULT;
+    struct filter filter = FILTER_DEFAULT;
+    const struct attach_options options = {.filter = &filter, .follow_threads = true};
     struct pidref pidref = PIDREF_NULL;
-    pid_t tid;
     int r;
 
     r = pidref_open(b->job->pid, &pidref);
     if (r < 0)
         return r;
-    r = trace_attach(b->trace, b->session, &pidref, 0, &options, &tid);
+    r = trace_attach(b->trace, b->session, &pidref, 0, &options, NULL);
     pidref_done(&pidref);
     return r < 0 ? r : 0;
 }
@@ -210,7 +210,7 @@ static int interrupt(struct bench *b, uint64_t *ret_nsec)
     if (r < 0)
         return r;
     *ret_nsec = clock_nsec(CLOCK_MONOTONIC) - begin;
-    r = trace_continue(b->trace, b->session, pid, pid);
+    r = trace_continue(b->trace, b->session, pid, pid, &CONTINUE_OPTIONS_DEFAULT);
     flush(b);
     return r;
 }

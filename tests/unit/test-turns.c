@@ -108,7 +108,7 @@ static void serve_for(struct fixture *f, int msec)
 static void attach(struct fixture *f, pid_t pid)
 {
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    assert_return_code(trace_set_filter(f->session, pid, EVENT_ENDS, 0), 0);
+    assert_return_code(fixture_set_filter(f, f->session, pid, &(struct filter){.report = EVENT_ENDS}), 0);
 }
 
 /* How many others are served before a thread that stands has its turn. */
@@ -184,7 +184,7 @@ static void interrupt_of_any_thread_in_a_flood_takes_effect_soon(void **state)
         e = event_queue_find(&f->session->queue, pid, tids[i]);
         assert_non_null(e);
         assert_int_equal(e->kind, EVENT_STOP);
-        assert_int_equal(trace_continue(f->trace, f->session, pid, tids[i]), 1);
+        assert_int_equal(fixture_continue(f, f->session, pid, tids[i]), 1);
     }
     fixture_kill(f, pid);
 }
