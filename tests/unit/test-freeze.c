@@ -258,6 +258,7 @@ static void no_signal_is_lost_or_added(void **state)
         struct freeze freeze;
 
         kill(pid, SIGUSR1);
+        usleep(i % 2 * 500); /* it stands at the signal, or is about to */
         freeze_begin(&freeze, f->trace, p);
         caught += TAILQ_FIRST(&p->tracees)->stop == STOP_SIGNAL_DELIVERY;
         freeze_end(&freeze);

@@ -364,6 +364,7 @@ static void no_signal_is_lost(void **state)
         struct taken t;
 
         assert_return_code(sigqueue(pid, SIGUSR1, (union sigval){.sival_int = i}), errno);
+        usleep((useconds_t)(i % 2) * 500); /* it stands at the signal, or is about to */
         take(f, pid, &t);
         caught += find(&t, pid)->at_signal;
         give_back(&t);
