@@ -333,6 +333,30 @@ static void a_process_that_is_killed_meanwhile_is_told_of(void **state)
     assert_int_equal(waitpid(pid, NULL, 0), -1); /* reaped with its report */
 }
 
+/* Their exit stops come when they stand already, and are not run over. */
+static void exits_of_those_killed_meanwhile_stop_for_who_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct freeze freeze;
+    pid_t pid;
+
+    memset((void *)shared, 0, sizeof(*shared));
+    pid = fixture_start(four_threads_count);
+    assert_int_equal(fixture_attach(f, f->session, pid, EVENT_BIT(EVENT_EXIT)), 1);
+    freeze_begin(&freeze, f->trace, process_find(f->trace, pid));
+    kill(pid, SIGKILL);
+    usleep(5000);
+    freeze_end(&freeze);
+    for (int i = 0; i < 4; i++) {
+        const struct event *e = fixture_find(f, f->session, EVENT_EXIT, 2000);
+
+        assert_non_null(e);
+        assert_true(e->stopped);
+    }
+    assert_int_equal(fixture_continue(f, f->session, pid, 0), 1);
+    fixture_kill(f, pid);
+}
+
 static int setup(void **state)
 {
     if (!shared)
@@ -356,6 +380,7 @@ int main(void)
         TEST(threads_that_are_born_meanwhile_stand_too),
         TEST(a_parent_in_vfork_is_not_waited_for),
         TEST(a_process_that_is_killed_meanwhile_is_told_of),
+        TEST(exits_of_those_killed_meanwhile_stop_for_who_asked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -422,6 +422,7 @@ static void a_parent_in_vfork_is_in_it_as_running(void **state)
     assert_null(t.s.threads[0].arch);
     assert_int_equal(t.s.size, HEAD);
     give_back(&t);
+    assert_int_equal(TAILQ_FIRST(&process_find(f->trace, pid)->tracees)->state, TRACEE_RUNNING);
     for (int msec = 0; msec < 2000 && shared->value != 3; msec++)
         fixture_serve(f, 1);
     assert_int_equal(shared->value, 3);
