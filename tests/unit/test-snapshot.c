@@ -37,18 +37,8 @@ static unsigned char pattern_byte(int thread, size_t i)
     return (unsigned char)(i * 7 + i / 256 + (size_t)thread * 31);
 }
 
-static uint64_t end_of_own_stack(void)
-{
-    pthread_attr_t attributes;
-    void *start;
-    size_t size;
-
-    if (pthread_getattr_np(pthread_self(), &attributes) != 0 ||
-        pthread_attr_getstack(&attributes, &start, &size) != 0)
-        _exit(1);
-    pthread_attr_destroy(&attributes);
-    return (uintptr_t)start + size;
-}
+#define STACK_SIZE ((size_t)256 * 1024)
+#define GUARD_SIZE ((size_t)64 * 1024)
 
 /* Counts below a frame that holds the thread's own pattern. */
 static void *counts_with_pattern(void *userdata)
@@ -58,8 +48,6 @@ static void *counts_with_pattern(void *userdata)
 
     for (size_t i = 0; i < sizeof(pattern); i++)
         pattern[i] = pattern_byte(me, i);
-    if (me > 0)
-        shared->ends[me] = end_of_own_stack();
     shared->patterns[me] = (uintptr_t)pattern;
     shared->tids[me] = (pid_t)syscall(SYS_gettid);
     for (;;)
@@ -67,12 +55,27 @@ static void *counts_with_pattern(void *userdata)
     return NULL;
 }
 
-static int threads_with_patterns(int ready)
+/* A stack with a guard above it, where a stack that is there otherwise may have anything. */
+static void start_with_stack(int number)
 {
+    char *stack = mmap(NULL, STACK_SIZE + GUARD_SIZE, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pthread_attr_t attributes;
     pthread_t thread;
 
-    for (intptr_t i = 1; i < N_THREADS; i++)
-        pthread_create(&thread, NULL, counts_with_pattern, (void *)i);
+    if (stack == MAP_FAILED || mprotect(stack + STACK_SIZE, GUARD_SIZE, PROT_NONE) < 0)
+        _exit(1);
+    shared->ends[number] = (uintptr_t)stack + STACK_SIZE;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstack(&attributes, stack, STACK_SIZE);
+    pthread_create(&thread, &attributes, counts_with_pattern, (void *)(intptr_t)number);
+    pthread_attr_destroy(&attributes);
+}
+
+static int threads_with_patterns(int ready)
+{
+    for (int i = 1; i < N_THREADS; i++)
+        start_with_stack(i);
     for (int i = 1; i < N_THREADS; i++)
         while (!shared->tids[i])
             usleep(500);
@@ -464,7 +467,7 @@ static void a_stack_ends_before_the_next_one(void **state)
     close(maps);
     o.stack = 1 << 20;
     take_with(f, pid, &o, &t);
-    for (int i = 2; i < N_THREADS; i++) { /* above each is the guard of the one before it */
+    for (int i = 1; i < N_THREADS; i++) {
         const struct snapshot_thread *thread = find(&t, shared->tids[i]);
 
         assert_pattern(&t, thread, i);
