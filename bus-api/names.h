@@ -17,8 +17,15 @@
 #define PTRACED_EVENT_SIGNATURE "(ttousba{sv})"
 #define PTRACED_EVENT_CONTENTS "ttousba{sv}"
 
-/* Event kinds, in the order of the public enum ptraced_event_kind. */
+/* Event kinds, in the order of the public enum ptraced_event_kind: first those that are reported
+ * where nothing else is asked for, then those for which the kernel has to stop more often. */
 #define PTRACED_EVENT_KINDS(X)                                                                     \
+    PTRACED_EVENT_KINDS_DEFAULT(X)                                                                 \
+    X(SYSCALL_ENTER, "syscall-enter")                                                              \
+    X(SYSCALL_EXIT, "syscall-exit")                                                                \
+    X(SECCOMP, "seccomp")
+
+#define PTRACED_EVENT_KINDS_DEFAULT(X)                                                             \
     X(STOP, "stop")                                                                                \
     X(SIGNAL, "signal")                                                                            \
     X(GROUP_STOP, "group-stop")                                                                    \
@@ -33,10 +40,7 @@
     X(LOST, "lost")                                                                                \
     X(STEP, "step")                                                                                \
     X(BREAKPOINT, "breakpoint")                                                                    \
-    X(WATCHPOINT, "watchpoint")                                                                    \
-    X(SYSCALL_ENTER, "syscall-enter")                                                              \
-    X(SYSCALL_EXIT, "syscall-exit")                                                                \
-    X(SECCOMP, "seccomp")
+    X(WATCHPOINT, "watchpoint")
 
 /* Option keys. */
 #define PTRACED_OPTION_NAME "name"

@@ -5,9 +5,9 @@
 #include "bus-api/names.h"
 #include "client/lib/internal.h"
 
-/* Every kind that this library knows, for a filter that is to be widened again. */
+/* For a filter that is to be widened again. */
 #define KIND_NAME(kind, name) name,
-static const char *const all_kinds[] = {PTRACED_EVENT_KINDS(KIND_NAME) NULL};
+static const char *const default_kinds[] = {PTRACED_EVENT_KINDS_DEFAULT(KIND_NAME) NULL};
 #undef KIND_NAME
 
 const char *const no_kinds[] = {NULL};
@@ -200,6 +200,6 @@ _public_ int ptraced_set_event_filter(ptraced_session *s, pid_t pid, const char 
 {
     if (pid <= 0)
         return connection_fail(s->connection, -EINVAL, "This is no process id: %d", pid);
-    return session_set_filter(s, pid, kinds ? (const char *const *)kinds : all_kinds,
+    return session_set_filter(s, pid, kinds ? (const char *const *)kinds : default_kinds,
                               stops ? (const char *const *)stops : no_kinds);
 }

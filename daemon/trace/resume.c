@@ -91,15 +91,21 @@ static int signal_to_deliver(const struct tracee *tracee)
     return tracee->suppressed ? 0 : tracee->resume_signo;
 }
 
-static int resume_in_mode(struct tracee *tracee, enum resume_mode mode)
+/* Where the machine cannot step to a branch, a block is one instruction. */
+static int step_block(const struct tracee *tracee)
+{
+    int r = ptrace_ops_block_step(tracee->tid, signal_to_deliver(tracee));
+
+    return r == -EIO ? ptrace_ops_step(tracee->tid, signal_to_deliver(tracee)) : r;
+}
+
+static int resume_in_mode(const struct tracee *tracee, enum resume_mode mode)
 {
     switch (mode) {
-    case RESUME_BLOCK_STEP:
-        if (ptrace_ops_block_step(tracee->tid, signal_to_deliver(tracee)) != -EIO)
-            return 0;
-        /* fall through */
     case RESUME_STEP:
         return ptrace_ops_step(tracee->tid, signal_to_deliver(tracee));
+    case RESUME_BLOCK_STEP:
+        return step_block(tracee);
     case RESUME_SYSCALL:
         return ptrace_ops_syscall(tracee->tid, signal_to_deliver(tracee));
     case RESUME_RUN:

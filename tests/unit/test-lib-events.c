@@ -350,7 +350,7 @@ static void test_filter(void **state)
     assert_int_equal(ptraced_set_event_filter(fix->session, 2, NULL, NULL), 0);
     assert_string_equal(fix->fake->options,
                         "events=stop,signal,group-stop,clone,fork,vfork,vfork-done,exec,exit,"
-                        "exited,killed,lost stops=");
+                        "exited,killed,lost,step,breakpoint,watchpoint stops=");
 }
 
 static void test_control(void **state)

@@ -45,7 +45,7 @@ struct fake {
     unsigned subscriptions;
     unsigned unsubscriptions;
     /* Of the last call with options: "key=value ..." in their order. */
-    char options[256];
+    char options[512];
     /* The calls, as "Member" or "Interface.Member" below a session, one a word. */
     char calls[1024];
 };

@@ -185,14 +185,15 @@ enum ptraced_follow {
 };
 
 /** What to attach how. All zero but the size is the default: every thread and every thread to come,
- *  no children, every kind of event reported, nothing stopped. */
+ *  no children, every kind of event but system calls and seccomp reported, nothing stopped. */
 struct ptraced_attach_options {
     size_t size; /**< sizeof(struct ptraced_attach_options), always; lets the structure grow.
                       -EINVAL: smaller; -E2BIG: asks for what this library does not know */
     enum ptraced_follow threads;
     enum ptraced_follow children;
     bool stop;          /**< stop it at once */
-    const char **kinds; /**< NULL-terminated kinds to report; NULL: all */
+    const char **kinds; /**< NULL-terminated kinds to report; NULL: all but
+                             syscall-enter, syscall-exit and seccomp */
     const char **stops; /**< NULL-terminated kinds that also stop the thread; NULL: none but the
                              effect of an interrupt */
 };
@@ -208,7 +209,7 @@ int ptraced_attach_pidfd(ptraced_session *s, int pidfd, const struct ptraced_att
 int ptraced_attach_thread(ptraced_session *s, pid_t tid, const struct ptraced_attach_options *o);
 
 /** Chooses anew which kinds of a process are reported and which stop, both as in the attach
- *  options: NULL is every kind that this library knows, and none. */
+ *  options: NULL is every kind but system calls and seccomp, and none. */
 int ptraced_set_event_filter(ptraced_session *s, pid_t pid, const char **kinds, const char **stops);
 
 /* ---- Control -------------------------------------------------------------------------------- */
