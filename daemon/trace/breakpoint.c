@@ -6,9 +6,12 @@
 #include "daemon/trace/attach.h"
 #include "daemon/trace/breakpoint.h"
 #include "daemon/trace/chaperone.h"
+#include "daemon/trace/freeze.h"
+#include "daemon/trace/hardware.h"
 #include "daemon/trace/image.h"
 #include "daemon/trace/macro.h"
 #include "daemon/trace/regs.h"
+#include "daemon/trace/resume.h"
 #include "daemon/trace/space.h"
 #include "daemon/trace/trace.h"
 
@@ -69,6 +72,46 @@ static int insert(struct trace *t, struct process *p, uint64_t address)
     return r;
 }
 
+static enum hardware_kind hardware_kind_of(enum breakpoint_kind kind)
+{
+    return kind == BREAKPOINT_HARDWARE ? HARDWARE_EXECUTE
+           : kind == BREAKPOINT_WRITE  ? HARDWARE_WRITE
+                                       : HARDWARE_READ_WRITE;
+}
+
+/* Every thread that stands has them now; the others when they are resumed the next time. */
+static int sync_standing(struct process *p)
+{
+    struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &p->tracees, siblings) {
+        int r = 0;
+
+        if (tracee->state == TRACEE_STOPPED && tracee->engines)
+            r = hardware_sync(&p->hardware, tracee->tid, &tracee->hardware_known);
+        if (r < 0 && r != -ESRCH)
+            return r;
+    }
+    return 0;
+}
+
+static int take_slot(struct trace *t, struct process *p, struct breakpoint *b)
+{
+    struct freeze f;
+    int r =
+        hardware_add(&p->hardware, b->o.address, b->o.size, hardware_kind_of(b->o.kind), b->o.tid);
+
+    if (r < 0)
+        return r;
+    b->slot = (unsigned)r;
+    freeze_begin(&f, t, p);
+    r = sync_standing(p);
+    if (r < 0)
+        hardware_remove(&p->hardware, b->slot);
+    freeze_end(&f);
+    return r;
+}
+
 static size_t count(const struct attachment *a)
 {
     const struct breakpoint *b;
@@ -97,16 +140,24 @@ static int put(struct trace *t, struct process *p, struct breakpoint *b)
     case BREAKPOINT_HARDWARE:
     case BREAKPOINT_WRITE:
     case BREAKPOINT_READ_WRITE:
+        return take_slot(t, p, b);
     case BREAKPOINT_KIND_MAX:
         break;
     }
-    return -EOPNOTSUPP;
+    return -EINVAL;
 }
 
 static void take(struct process *p, const struct breakpoint *b)
 {
-    if (b->o.kind == BREAKPOINT_SOFTWARE)
+    struct tracee *tracee;
+
+    if (b->o.kind == BREAKPOINT_SOFTWARE) {
         space_remove(p, b->o.address);
+        return;
+    }
+    hardware_remove(&p->hardware, b->slot);
+    TAILQ_FOREACH(tracee, &p->tracees, siblings)
+        resume_kick(tracee);
 }
 
 int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoint_options *o,
@@ -121,6 +172,8 @@ int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoin
     if (!b)
         return -ENOMEM;
     b->o = *o;
+    if (o->kind == BREAKPOINT_HARDWARE)
+        b->o.size = 1;
     r = put(t, a->process, b);
     if (r < 0) {
         free(b);
@@ -170,6 +223,23 @@ void breakpoint_forget_all(struct attachment *a)
         drop(a, TAILQ_FIRST(&a->breakpoints));
 }
 
+/* False: there is no room for it in the child. */
+static bool copy_one(struct process *p, struct breakpoint *b)
+{
+    int slot;
+
+    if (b->o.tid != 0) /* a thread of the parent's */
+        return false;
+    if (b->o.kind == BREAKPOINT_SOFTWARE) {
+        if (p->space)
+            space_adopt(p->space, b->o.address);
+        return p->space != NULL;
+    }
+    slot = hardware_add(&p->hardware, b->o.address, b->o.size, hardware_kind_of(b->o.kind), 0);
+    b->slot = (unsigned)slot;
+    return slot >= 0;
+}
+
 void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct attachment *to)
 {
     const struct breakpoint *b;
@@ -181,8 +251,10 @@ void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct 
             return; /* what nobody takes is restored in the child */
         *copy = *b;
         copy->hits = 0;
-        if (b->o.kind == BREAKPOINT_SOFTWARE)
-            space_adopt(to->process->space, b->o.address);
+        if (!copy_one(to->process, copy)) {
+            free(copy);
+            continue;
+        }
         TAILQ_INSERT_TAIL(&to->breakpoints, copy, breakpoints);
     }
     to->last_breakpoint = from->last_breakpoint;
@@ -240,6 +312,20 @@ static void hit_one(struct trace *t, struct tracee *tracee, struct engine *engin
     take(tracee->process, b);
     drop(engine->attachment, b);
     t->chaperones_due = true;
+}
+
+void breakpoint_on_hardware(struct trace *t, struct tracee *tracee, struct regs *regs,
+                            uint32_t mask)
+{
+    for (struct engine *e = tracee->engines; e; e = e->next) {
+        struct breakpoint *b, *next;
+
+        for (b = TAILQ_FIRST(&e->attachment->breakpoints); b; b = next) {
+            next = TAILQ_NEXT(b, breakpoints);
+            if (b->o.kind != BREAKPOINT_SOFTWARE && (mask >> b->slot & 1))
+                hit_one(t, tracee, e, b, regs);
+        }
+    }
 }
 
 void breakpoint_on_hit(struct trace *t, struct tracee *tracee, struct regs *regs, uint64_t address)

@@ -14,8 +14,8 @@ struct regs;
 struct trace;
 struct tracee;
 
-/* A breakpoint belongs to a session; others never see its stop. Only the tracer inserts it, once for
- * all sessions at an address (space.h), and a thread that hits it stands before it when anybody
+/* A breakpoint belongs to a session; others never see its stop. Only the tracer inserts it, once
+ * for all sessions at an address (space.h), and a thread that hits it stands before it when anybody
  * sees the thread.
  *
  * While an address space holds one, every thread that runs in it is traced, those too that no
@@ -70,7 +70,12 @@ void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct 
 
 bool breakpoint_has_any(const struct process *p);
 
-/* A thread stands at a breakpoint instruction, before it. Tells the sessions for which it counts. */
+/* A thread has hit debug registers, by a mask of their slots. Tells, as below. */
+void breakpoint_on_hardware(struct trace *t, struct tracee *tracee, struct regs *regs,
+                            uint32_t mask);
+
+/* A thread stands at a breakpoint instruction, before it. Tells the sessions for which it counts.
+ */
 void breakpoint_on_hit(struct trace *t, struct tracee *tracee, struct regs *regs, uint64_t address);
 
 const char *breakpoint_kind_to_string(enum breakpoint_kind kind);

@@ -6,6 +6,7 @@
 #include "daemon/trace/captures.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/regs.h"
+#include "daemon/trace/trap.h"
 
 /* System calls, by PTRACE_GET_SYSCALL_INFO (Linux 5.3): it says at which end of the call a thread
  * stands, so that nobody has to count stops. What the entry says is kept for the exit, of which the
@@ -71,6 +72,10 @@ static void on_exit(struct trace *t, struct tracee *tracee,
     e.call.number = tracee->call;
     tracee->call_is_known = false;
     tell_all(t, tracee, &e);
+    if (tracee->steps_over_call) {
+        tracee->steps_over_call = false;
+        trap_on_step(t, tracee);
+    }
 }
 
 static void on_seccomp(struct trace *t, struct tracee *tracee,

@@ -137,18 +137,23 @@ static bool shares_memory(pid_t parent, pid_t child, enum stop_kind kind)
 }
 
 /* What its sessions have in the parent they have in the child too. */
-static void copy_breakpoints(struct trace *t, struct process *from, struct process *to)
+static void copy_to_sessions(struct trace *t, struct process *from, struct process *to)
 {
     struct attachment *a;
 
-    if (space_copy(from->space, to) < 0)
-        return; /* without any, then */
     TAILQ_FOREACH(a, &to->attachments, by_process) {
         const struct attachment *parent = session_find(a->session, from->pidref.pid);
 
         if (parent)
             breakpoint_copy_all(t, parent, a);
     }
+}
+
+static void copy_breakpoints(struct trace *t, struct process *from, struct process *to)
+{
+    if (space_copy(from->space, to) < 0)
+        return; /* without any, then */
+    copy_to_sessions(t, from, to);
     space_settle_copy(to);
 }
 
@@ -160,8 +165,11 @@ static void clean_child(struct trace *t, struct tracee *creator, struct tracee *
 {
     struct process *from = creator->process;
 
-    if (!space_has_locations(from->space))
+    if (!space_has_locations(from->space)) {
+        if (child->process && from->hardware.generation != 0)
+            copy_to_sessions(t, from, child->process);
         return;
+    }
     if (!shares_memory(creator->tid, child->tid, kind)) {
         if (child->process && !child->process->space)
             copy_breakpoints(t, from, child->process);

@@ -31,9 +31,9 @@ enum condition_operator {
 
 struct condition {
     bool set;
-    uint8_t operator;                         /* enum condition_operator */
-    uint8_t size;                             /* of the memory: 1, 2, 4 or 8 bytes */
-    char name[CONDITION_REGISTER_MAX + 1];    /* of the register; empty: memory */
+    uint8_t operator;                      /* enum condition_operator */
+    uint8_t size;                          /* of the memory: 1, 2, 4 or 8 bytes */
+    char name[CONDITION_REGISTER_MAX + 1]; /* of the register; empty: memory */
     uint64_t address;
     uint64_t constant;
 };

@@ -118,7 +118,11 @@ static void on_exec(struct trace *t, struct tracee *tracee)
             breakpoint_forget_all(a);
         space_forget(tracee->process);
         memory_forget(tracee->process);
+        tracee->process->hardware = (struct hardware){0};
+        tracee->hardware_known = 0;
         tracee->passing_at = 0;
+        tracee->again_at = 0;
+        tracee->steps_over_call = false;
         children_forget_others(t, tracee, e.old_tid);
         e.data = read_path(tracee->process->pidref.pid);
     }

@@ -36,7 +36,7 @@ struct attachment {
     bool follow_children;
     TAILQ_HEAD(, breakpoint) breakpoints;
     uint32_t last_breakpoint; /* id */
-    size_t n_engines; /* none left: the session traces nothing of the process any more */
+    size_t n_engines;         /* none left: the session traces nothing of the process any more */
     TAILQ_ENTRY(attachment) by_session;
     TAILQ_ENTRY(attachment) by_process;
 };

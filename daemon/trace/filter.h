@@ -20,7 +20,8 @@
 enum capture_kind {
     CAPTURE_FIXED,  /* `size` bytes */
     CAPTURE_STRING, /* up to and without NUL, `size` bytes at the most */
-    CAPTURE_BUFFER, /* as many bytes as argument `length_from` says, or the result; at most `size` */
+    CAPTURE_BUFFER, /* as many bytes as argument `length_from` says, or the result; at most `size`
+                     */
 };
 
 #define CAPTURE_RESULT 6u       /* for `length_from`: the result of the call */
@@ -39,8 +40,8 @@ struct capture {
 
 struct filter {
     unsigned references;
-    uint32_t report; /* EVENT_BIT()s of the kinds that are reported */
-    uint32_t stops;  /* and of those that hold the thread */
+    uint32_t report;       /* EVENT_BIT()s of the kinds that are reported */
+    uint32_t stops;        /* and of those that hold the thread */
     uint64_t pass_signals; /* bit signo - 1: neither reported nor held */
     bool quiet_threads;    /* no event for the start of a thread */
     bool quiet_exit;       /* nor for its end, but for the process's */
@@ -55,7 +56,8 @@ struct filter {
 
 /* Everything that costs nothing unless it happens: no system calls, no seccomp. */
 #define FILTER_DEFAULT                                                                             \
-    ((struct filter){.references = 1, .report = EVENT_ALL & ~(EVENT_CALLS | EVENT_BIT(EVENT_SECCOMP))})
+    ((struct filter){.references = 1,                                                              \
+                     .report = EVENT_ALL & ~(EVENT_CALLS | EVENT_BIT(EVENT_SECCOMP))})
 
 /* A copy on the heap with one reference, or NULL when memory ran out. */
 struct filter *filter_new(const struct filter *from);

@@ -32,7 +32,7 @@ struct ledger_signal {
     int signo;
     siginfo_t info;
     bool put_off; /* its thread runs, to be given it a moment later */
-    bool undone; /* a stopping signal, and SIGCONT has been delivered since */
+    bool undone;  /* a stopping signal, and SIGCONT has been delivered since */
 };
 
 /* A new memfd of the ledger's size, all zero. Nothing is allocated until it is written. */

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "daemon/trace/engine.h"
+#include "daemon/trace/hardware.h"
 #include "daemon/trace/memory.h"
 #include "daemon/trace/pidref.h"
 #include "daemon/trace/tracee.h"
@@ -18,12 +19,13 @@ TAILQ_HEAD(tracee_list, tracee);
 struct process {
     struct pidref pidref;
     struct memory memory;
+    struct hardware hardware;
     struct space *space; /* NULL: no breakpoint was ever set */
     struct tracee_list tracees;
     size_t n_tracees;
     unsigned n_freezes; /* no thread is resumed or let go, see freeze.h */
     unsigned n_pins;    /* somebody works on it: it is not freed, though it may have ended */
-    bool leader_seen; /* the leader is or was traced: its own end ends the process */
+    bool leader_seen;   /* the leader is or was traced: its own end ends the process */
     TAILQ_HEAD(, attachment) attachments;
     TAILQ_ENTRY(process) processes;
 };

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include "daemon/trace/chaperone.h"
 #include "daemon/trace/freeze.h"
+#include "daemon/trace/hardware.h"
+#include "daemon/trace/macro.h"
+#include "daemon/trace/memory.h"
 #include "daemon/trace/ptrace-ops.h"
+#include "daemon/trace/regs.h"
 #include "daemon/trace/resume.h"
 #include "daemon/trace/stepover.h"
 #include "daemon/trace/trap.h"
@@ -64,11 +69,18 @@ enum resume_mode resume_wanted_mode(const struct tracee *tracee)
     return mode;
 }
 
+/* Debug registers are set in threads that a session traces. */
+static bool has_stale_registers(const struct tracee *tracee)
+{
+    return tracee->process && tracee->engines &&
+           tracee->hardware_known != tracee->process->hardware.generation;
+}
+
 void resume_kick(struct tracee *tracee)
 {
     if (tracee->state != TRACEE_RUNNING)
         return; /* it has a stop before it, or stands in one */
-    if (resume_wanted_mode(tracee) >= tracee->resumed &&
+    if (resume_wanted_mode(tracee) >= tracee->resumed && !has_stale_registers(tracee) &&
         anyone_asks_for_seccomp(tracee) == tracee->asks_for_seccomp)
         return;
     if (ptrace_ops_interrupt(tracee->tid) >= 0)
@@ -115,6 +127,46 @@ static int resume_in_mode(const struct tracee *tracee, enum resume_mode mode)
     return ptrace_ops_cont(tracee->tid, signal_to_deliver(tracee));
 }
 
+static bool anyone_hears_calls(const struct tracee *tracee)
+{
+    for (const struct engine *e = tracee->engines; e; e = e->next)
+        if (e->mode == RESUME_SYSCALL ||
+            ((e->attachment->filter->report | e->attachment->filter->stops) & EVENT_CALLS))
+            return true;
+    return false;
+}
+
+/* syscall, sysenter, int $0x80; svc. */
+static bool stands_at_call(const struct tracee *tracee)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    static const uint8_t calls[][2] = {{0x0f, 0x05}, {0x0f, 0x34}, {0xcd, 0x80}};
+#else
+    static const uint8_t calls[][2] = {{0x01, 0x00}};
+#endif
+    uint8_t bytes[2];
+    uint64_t pc;
+
+    if (!tracee->process || regs_read_role(tracee->tid, ARCH_PC, &pc) < 0 ||
+        memory_read(tracee->process, pc, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes))
+        return false;
+    for (size_t i = 0; i < ARRAY_LENGTH(calls); i++)
+        if (memcmp(bytes, calls[i], sizeof(bytes)) == 0)
+            return true;
+    return false;
+}
+
+/* A step over a system call passes both its ends in one go. Where another session hears calls, it
+ * is made as a call, and its end is the end of the step. */
+static enum resume_mode choose_mode(struct tracee *tracee)
+{
+    enum resume_mode mode = resume_wanted_mode(tracee);
+
+    if (mode <= RESUME_BLOCK_STEP && anyone_hears_calls(tracee) && !tracee->steps_over_call)
+        tracee->steps_over_call = stands_at_call(tracee);
+    return tracee->steps_over_call ? RESUME_SYSCALL : mode;
+}
+
 /* True: it is not to be resumed here and now. */
 static bool pass_breakpoint(struct trace *t, struct tracee *tracee)
 {
@@ -155,11 +207,13 @@ static void resume(struct trace *t, struct tracee *tracee)
     if (pass_breakpoint(t, tracee))
         return;
     update_options(tracee);
+    if (has_stale_registers(tracee))
+        (void)hardware_sync(&tracee->process->hardware, tracee->tid, &tracee->hardware_known);
     if (tracee->owes_group_stop) { /* the kernel traps it at once, in its group-stop */
         tracee->owes_group_stop = false;
         (void)ptrace_ops_interrupt(tracee->tid);
     }
-    tracee->resumed = (uint8_t)resume_wanted_mode(tracee);
+    tracee->resumed = (uint8_t)choose_mode(tracee);
     (void)resume_in_mode(tracee, tracee->resumed);
     signal_is_passed_on(t, tracee);
     tracee_apply(tracee, TRACEE_CONT);
@@ -169,6 +223,8 @@ static void detach_standing(struct trace *t, struct tracee *tracee)
 {
     struct process *p = tracee->process;
 
+    if (tracee->hardware_known != 0) /* they outlive a detach */
+        (void)hardware_clear(tracee->tid, &tracee->hardware_known);
     if (ptrace_ops_detach(tracee->tid, signal_to_deliver(tracee)) < 0) {
         signal_is_passed_on(t, tracee);
         tracee_apply(tracee, TRACEE_CONT);

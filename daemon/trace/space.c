@@ -271,8 +271,7 @@ static ssize_t divert_into(uint64_t at, uint8_t *original, size_t n, uint64_t ad
     return at > address && at - address < size ? (ssize_t)(at - address) : (ssize_t)size;
 }
 
-ssize_t space_divert(struct space *s, uint64_t address, const uint8_t *bytes,
-                     size_t size)
+ssize_t space_divert(struct space *s, uint64_t address, const uint8_t *bytes, size_t size)
 {
     size_t i = lower_bound(s, address >= LOCATION_SIZE_MAX ? address - LOCATION_SIZE_MAX : 0);
     ssize_t own = (ssize_t)size;

@@ -9,9 +9,9 @@
 struct ledger;
 struct process;
 
-/* An address space with breakpoint instructions in its text: where they are, and what they replaced.
- * A process has none until its first breakpoint. A vfork child shares its parent's; a fork child has
- * a copy of the memory, and so of the breakpoints in it.
+/* An address space with breakpoint instructions in its text: where they are, and what they
+ * replaced. A process has none until its first breakpoint. A vfork child shares its parent's; a
+ * fork child has a copy of the memory, and so of the breakpoints in it.
  *
  * Whoever reads the memory through us sees the program's own bytes (space_mask()), and what is
  * written over a breakpoint goes to the bytes that it replaced.
@@ -41,8 +41,8 @@ struct scratch {
 struct space {
     unsigned references; /* processes */
     struct ledger *ledger;
-    pid_t owner;         /* whose number stands in the ledger */
-    uint8_t size;        /* of a breakpoint instruction here */
+    pid_t owner;  /* whose number stands in the ledger */
+    uint8_t size; /* of a breakpoint instruction here */
     uint8_t instruction[LOCATION_SIZE_MAX];
     struct location *locations; /* by address */
     size_t n_locations;
@@ -92,8 +92,7 @@ void space_mask(const struct space *s, uint64_t address, void *buffer, size_t si
 
 /* What is to be written: returns how many bytes from `address` on are the program's alone, or where
  * it starts with one of ours, takes that into what it replaced and returns -1. */
-ssize_t space_divert(struct space *s, uint64_t address, const uint8_t *bytes,
-                     size_t size);
+ssize_t space_divert(struct space *s, uint64_t address, const uint8_t *bytes, size_t size);
 
 /* Takes a free scratch. Returns its number and tells its address; -EAGAIN: all are in use;
  * -EOPNOTSUPP: there is no place for one; -ENOSPC. */

@@ -62,13 +62,20 @@ static bool transfer(pid_t pid, struct insn_memory *m, bool write)
 static bool emulate(struct attempt *a)
 {
     struct insn_memory load = {0}, store = {0};
+    struct insn_cpu cpu = a->cpu;
     pid_t tid = a->tracee->tid;
 
     if (a->insn.class != INSN_EMULATE || !insn_load(&a->insn, &a->cpu, &load))
         return false;
-    if (!transfer(tid, &load, false) || !insn_emulate(&a->insn, &a->cpu, &load, &store))
+    if (!transfer(tid, &load, false) || !insn_emulate(&a->insn, &cpu, &load, &store))
         return false;
-    return transfer(tid, &store, true) && set_registers(a) >= 0;
+    /* What the processor watches, it has to do itself. */
+    if (a->process->hardware.generation != 0 && (load.size > 0 || store.size > 0))
+        return false;
+    if (!transfer(tid, &store, true))
+        return false;
+    a->cpu = cpu;
+    return set_registers(a) >= 0;
 }
 
 static bool displace(struct trace *t, struct attempt *a)

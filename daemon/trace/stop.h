@@ -18,15 +18,15 @@ enum stop_kind {
     STOP_VFORK,
     STOP_VFORK_DONE,
     STOP_EXEC,
-    STOP_EXIT, /* about to end, still inspectable. CONT */
+    STOP_EXIT,    /* about to end, still inspectable. CONT */
     STOP_SECCOMP, /* its filter's verdict waits for us. CONT executes the call */
     /* A signal-delivery-stop for SIGTRAP that is none of the program's, see stop_classify_trap():
        CONT without the signal */
     STOP_STEP,
     STOP_BREAK,    /* a breakpoint instruction, ours or the program's own */
     STOP_HARDWARE, /* a debug register */
-    STOP_EXITED, /* gone, nothing is owed */
-    STOP_KILLED, /* gone by a signal */
+    STOP_EXITED,   /* gone, nothing is owed */
+    STOP_KILLED,   /* gone by a signal */
 };
 
 struct stop {
@@ -40,8 +40,8 @@ struct stop {
 void stop_decode(const siginfo_t *wait, struct stop *ret);
 
 /* What a signal-delivery-stop for SIGTRAP is, by its siginfo: STOP_STEP, STOP_BREAK, STOP_HARDWARE,
- * or STOP_SIGNAL_DELIVERY where a process sent it or the program traps itself. `stepped`: we resumed
- * the thread by a step. Pure.
+ * or STOP_SIGNAL_DELIVERY where a process sent it or the program traps itself. `stepped`: we
+ * resumed the thread by a step. Pure.
  *
  * x86 tells a step by TRAP_TRACE, one over a system call by TRAP_BRKPT (user_single_step_report()),
  * and int3 by SI_KERNEL; aarch64 tells its brk by TRAP_BRKPT. Where a step and a debug register

@@ -49,11 +49,11 @@ struct trace {
     unsigned n_dead_strays;
     TAILQ_HEAD(session_list, session) sessions;
     struct batch *batch; /* the outermost that is under way, or NULL */
-    bool can_raise; /* the scheduling class; false once the kernel has said no */
+    bool can_raise;      /* the scheduling class; false once the kernel has said no */
     bool leaving;        /* the tracer ends: what it leaves is the guardian's */
     bool chaperones_due; /* the last breakpoint of a process may have gone */
     bool steps_in_place; /* a thread waits for stepover_run_later() */
-    bool gather;    /* a thread of an all-stop attachment has stopped: the others are to follow */
+    bool gather; /* a thread of an all-stop attachment has stopped: the others are to follow */
 };
 
 /* Threads that one tracer holds at the most; what would attach by itself beyond is let go with

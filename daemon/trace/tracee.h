@@ -46,24 +46,26 @@ enum resume_mode {
 /* One traced thread. */
 struct tracee {
     pid_t tid;
-    uint8_t state;         /* enum tracee_state */
-    uint8_t stop;          /* enum stop_kind: the stop it stands in while STOPPED */
-    bool in_vfork;         /* waits for its child, and stops for nobody until then */
-    bool unwanted;         /* nobody's child: let go at its first stop */
-    uint8_t resumed;       /* enum resume_mode: how it was resumed last */
-    bool is_kept;          /* its stop was collected, since somebody holds it */
-    bool exit_is_told;     /* its exit stop has been seen */
-    bool owes_group_stop;  /* was taken out of one, for a SIGTRAP of ours */
-    bool suppressed;       /* somebody dropped the signal that it stands at */
-    bool asks_for_seccomp; /* PTRACE_O_TRACESECCOMP is set */
-    bool call_is_known;    /* `call` is that of the call it is in */
-    uint8_t group_signo;   /* job-control stopped by this signal; 0: not */
-    uint8_t resume_signo;  /* delivered when it is resumed */
-    int ledger_slot;       /* of its collected signal; -1: none */
-    bool steps_in_place;   /* waits for stepover_run_later() */
-    uint64_t passing_at;   /* stands at this breakpoint, and has been told; 0: not */
-    uint64_t again_at;     /* a signal took it away from there: its return is no new hit; 0: not */
-    uint64_t again_sp;     /* the stack pointer then */
+    uint8_t state;           /* enum tracee_state */
+    uint8_t stop;            /* enum stop_kind: the stop it stands in while STOPPED */
+    bool in_vfork;           /* waits for its child, and stops for nobody until then */
+    bool unwanted;           /* nobody's child: let go at its first stop */
+    uint8_t resumed;         /* enum resume_mode: how it was resumed last */
+    bool is_kept;            /* its stop was collected, since somebody holds it */
+    bool exit_is_told;       /* its exit stop has been seen */
+    bool owes_group_stop;    /* was taken out of one, for a SIGTRAP of ours */
+    bool suppressed;         /* somebody dropped the signal that it stands at */
+    bool asks_for_seccomp;   /* PTRACE_O_TRACESECCOMP is set */
+    bool call_is_known;      /* `call` is that of the call it is in */
+    uint8_t group_signo;     /* job-control stopped by this signal; 0: not */
+    uint8_t resume_signo;    /* delivered when it is resumed */
+    int ledger_slot;         /* of its collected signal; -1: none */
+    bool steps_over_call;    /* a step that is a system call, told at both its ends */
+    uint32_t hardware_known; /* see hardware.h */
+    bool steps_in_place;     /* waits for stepover_run_later() */
+    uint64_t passing_at;     /* stands at this breakpoint, and has been told; 0: not */
+    uint64_t again_at; /* a signal took it away from there: its return is no new hit; 0: not */
+    uint64_t again_sp; /* the stack pointer then */
     struct displaced *displaced; /* goes through a copy of an instruction */
     siginfo_t *put_off;          /* a signal that came meanwhile */
     int put_off_slot;            /* its record in the ledger */

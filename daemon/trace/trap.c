@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "daemon/trace/breakpoint.h"
+#include "daemon/trace/hardware.h"
 #include "daemon/trace/macro.h"
 #include "daemon/trace/memory.h"
 #include "daemon/trace/ptrace-ops.h"
@@ -75,6 +76,22 @@ static bool on_break(struct trace *t, struct tracee *tracee)
     return ours;
 }
 
+/* False: the process never had a debug register of ours. */
+static bool on_hardware(struct trace *t, struct tracee *tracee)
+{
+    struct regs regs = {0};
+    uint32_t mask = 0;
+    bool step;
+
+    if (!tracee->process || tracee->process->hardware.generation == 0)
+        return false;
+    if (hardware_read_hits(tracee->tid, &mask, &step) >= 0 && mask != 0 &&
+        regs_open(tracee->tid, &t->xsave, &regs) >= 0)
+        breakpoint_on_hardware(t, tracee, &regs, mask);
+    regs_done(&regs);
+    return true;
+}
+
 static bool is_raised_by_an_instruction(const siginfo_t *info)
 {
     return info->si_signo == SIGTRAP && info->si_code > 0;
@@ -100,7 +117,13 @@ bool trap_on_stop(struct trace *t, struct tracee *tracee, const siginfo_t *info)
     switch (stop_classify_trap(info, tracee->resumed <= RESUME_BLOCK_STEP)) {
     case STOP_STEP:
         tracee->stop = STOP_STEP;
+        (void)on_hardware(t, tracee); /* a hit and a step are told as a step */
         trap_on_step(t, tracee);
+        return true;
+    case STOP_HARDWARE:
+        if (!on_hardware(t, tracee))
+            return false;
+        tracee->stop = STOP_HARDWARE;
         return true;
     case STOP_BREAK:
         return on_break(t, tracee);

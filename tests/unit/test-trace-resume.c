@@ -337,6 +337,41 @@ static void thread_goes_from_call_to_call(void **state)
     fixture_kill(f, pid);
 }
 
+static unsigned count_calls(struct session *s, enum event_kind kind, uint64_t number)
+{
+    struct event *e;
+    unsigned n = 0;
+
+    TAILQ_FOREACH(e, &s->queue.events, queue)
+        n += e->kind == kind && e->call.number == number;
+    return n;
+}
+
+static void calls_are_told_though_another_session_steps_over_them(void **state)
+{
+    struct filter filter = FILTER_DEFAULT;
+    struct fixture *f = *state;
+    pid_t pid = start(makes_calls);
+    struct session *other = session_new(f->trace, 4096, true, NULL);
+    unsigned steps = 0;
+
+    filter.report = EVENT_CALLS;
+    assert_int_equal(filter_add_call(&filter, SYS_getppid), 0);
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    assert_int_equal(fixture_attach_with(f, other, pid, 0, &filter, FOLLOW_THREADS), 1);
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
+    assert_non_null(fixture_find(f, f->session, EVENT_STOP, 2000));
+    shared->go = 1;
+    while (!shared->calls && steps++ < 20000) {
+        assert_int_equal(fixture_continue_in(f, f->session, pid, pid, RESUME_STEP), 1);
+        assert_int_equal(fixture_next(f, f->session)->kind, EVENT_STEP);
+    }
+    assert_int_equal(shared->calls, 1);
+    assert_int_equal(count_calls(other, EVENT_SYSCALL_ENTER, SYS_getppid), 3);
+    assert_int_equal(count_calls(other, EVENT_SYSCALL_EXIT, SYS_getppid), 3);
+    fixture_kill(f, pid);
+}
+
 /* The filter is changed while the thread sleeps in a call: it takes effect all the same. */
 static void filter_that_is_set_later_reaches_threads_that_run(void **state)
 {
@@ -528,6 +563,7 @@ int main(void)
         TEST(only_calls_that_fail_are_told),
         TEST(call_is_captured_while_the_thread_stands),
         TEST(thread_goes_from_call_to_call),
+        TEST(calls_are_told_though_another_session_steps_over_them),
         TEST(filter_that_is_set_later_reaches_threads_that_run),
         TEST(signal_is_replaced),
         TEST(signal_is_dropped),
