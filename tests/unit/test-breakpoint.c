@@ -405,6 +405,9 @@ static void hit_of_a_breakpoint_that_is_gone_is_swallowed(void **state)
     fixture_kill(f, pid);
 }
 
+void own_trap(void);
+__asm__(".text\n.type own_trap, @function\nown_trap: int3\nret\n.size own_trap, . - own_trap\n");
+
 static void on_trap(int signo)
 {
     shared->traps++;
@@ -417,7 +420,7 @@ static int traps_itself(int ready)
     while (!shared->go)
         usleep(200);
     for (int i = 0; i < 10; i++)
-        __asm__ volatile(".globl own_trap\nown_trap: int3");
+        own_trap();
     for (int i = 0; i < 10; i++)
         __asm__ volatile(".byte 0xcd, 0x03");
     raise(SIGTRAP);
@@ -426,8 +429,6 @@ static int traps_itself(int ready)
         pause();
     return 0;
 }
-
-extern char own_trap[];
 
 static void int3_of_the_program_is_its_own(void **state)
 {
