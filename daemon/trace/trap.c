@@ -103,7 +103,8 @@ bool trap_is_pending(struct tracee *tracee)
     bool was_stepped = tracee->resumed <= RESUME_BLOCK_STEP;
     int n;
 
-    if (!tracee->process || (!tracee->process->space && !was_stepped))
+    if (!tracee->process ||
+        (!tracee->process->space && !was_stepped && tracee->process->hardware.generation == 0))
         return false;
     n = ptrace_ops_peek_siginfo(tracee->tid, waiting, ARRAY_LENGTH(waiting));
     for (int i = 0; i < n; i++)
