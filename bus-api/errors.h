@@ -16,6 +16,8 @@
 #define PTRACED_ERROR_NOT_SUPPORTED "org.ptraced.Tracer1.Error.NotSupported"
 #define PTRACED_ERROR_NOT_STOPPED "org.ptraced.Tracer1.Error.NotStopped"
 #define PTRACED_ERROR_BAD_ADDRESS "org.ptraced.Tracer1.Error.BadAddress"
+#define PTRACED_ERROR_NO_SUCH_BREAKPOINT "org.ptraced.Tracer1.Error.NoSuchBreakpoint"
+#define PTRACED_ERROR_EXCLUDED "org.ptraced.Tracer1.Error.Excluded"
 #define PTRACED_ERROR_NO_EVENT "org.ptraced.Tracer1.Error.NoEvent"
 #define PTRACED_ERROR_INVALID_OPTION "org.ptraced.Tracer1.Error.InvalidOption"
 #define PTRACED_ERROR_LIMIT_EXCEEDED "org.ptraced.Tracer1.Error.LimitExceeded"

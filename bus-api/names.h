@@ -67,6 +67,12 @@
 #define PTRACED_OPTION_SUPPRESS "suppress"
 #define PTRACED_OPTION_REGISTERS "registers"
 #define PTRACED_OPTION_STACK "stack"
+#define PTRACED_OPTION_SIZE "size"
+#define PTRACED_OPTION_THREAD "thread"
+#define PTRACED_OPTION_TEMPORARY "temporary"
+#define PTRACED_OPTION_IGNORE "ignore"
+#define PTRACED_OPTION_REPORT_ONLY "report-only"
+#define PTRACED_OPTION_CONDITION "condition"
 
 #define PTRACED_LIFETIME_CLIENT "client"
 #define PTRACED_LIFETIME_PERSISTENT "persistent"

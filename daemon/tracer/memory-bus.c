@@ -8,7 +8,9 @@
 #include "bus-api/errors.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
+#include "daemon/trace/breakpoint.h"
 #include "daemon/trace/process.h"
+#include "daemon/tracer/breakpoint-bus.h"
 #include "daemon/tracer/memory-bus.h"
 
 #define USE_FD "use ReadMemoryFD, or several calls"
@@ -262,6 +264,8 @@ int memory_method_open(sd_bus_message *m, void *userdata, sd_bus_error *error)
                                  "\"" PTRACED_MEMORY_READ "\" and \"" PTRACED_MEMORY_READ_WRITE
                                  "\"",
                                  mode);
+    if (writable && breakpoint_has_any(p))
+        return explain_writer(error, p->pidref.pid);
     r = memory_open(p, writable, &fd);
     if (r < 0)
         return memory_explain(error, r, p->pidref.pid, "open the memory");

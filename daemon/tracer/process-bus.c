@@ -11,6 +11,7 @@
 #include "bus-api/names.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/regs.h"
+#include "daemon/tracer/breakpoint-bus.h"
 #include "daemon/tracer/memory-bus.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
@@ -269,6 +270,13 @@ const sd_bus_vtable process_vtable[] = {
                             files_method_get_command_line, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Snapshot", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("h", snapshot),
                             snapshot_method_take, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("AddBreakpoint", SD_BUS_ARGS("t", address, "s", kind, "a{sv}", options),
+                            SD_BUS_RESULT("u", id), breakpoint_method_add,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("RemoveBreakpoint", SD_BUS_ARGS("u", id), SD_BUS_NO_RESULT,
+                            breakpoint_method_remove, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListBreakpoints", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", breakpoints),
+                            breakpoint_method_list, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("EntryPoint", "t", files_property_entry_point, 0, 0),
     SD_BUS_PROPERTY("Pid", "u", property_pid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Executable", "s", property_executable, 0, 0),

@@ -58,6 +58,14 @@ def options(**values):
     return made
 
 
+def breakpoint_options(**values):
+    """a{sv} with the types that AddBreakpoint takes."""
+    types = {"ignore": "t", "condition": "(stust)"}
+    return options(**{key.replace("_", "-"):
+                      Variant(types[key], value) if key in types and not isinstance(value, Variant) else value
+                      for key, value in values.items()})
+
+
 class Object:
     """An object of the service at a path."""
 
@@ -100,6 +108,9 @@ class Thread(Object):
 
     def continue_(self, **values):
         return self.call("Continue", "a{sv}", options(**values))
+
+    def step(self, **values):
+        return self.call("Step", "a{sv}", options(**values))
 
     def detach(self):
         return self.call("Detach")
@@ -145,6 +156,19 @@ class Process(Object):
     def list_threads(self):
         """Thread ids and their states."""
         return {tid: state for tid, _, state in self.call("ListThreads")}
+
+    def read_memory(self, address, size):
+        return self.call("ReadMemory", "tt", address, size)
+
+    def add_breakpoint(self, address, kind="software", **values):
+        """Names of options have _ for -, and a number is what the option takes."""
+        return self.call("AddBreakpoint", "tsa{sv}", address, kind, breakpoint_options(**values))
+
+    def remove_breakpoint(self, id):
+        self.call("RemoveBreakpoint", "u", id)
+
+    def list_breakpoints(self):
+        return [wire.plain(one) for one in self.call("ListBreakpoints")]
 
     def set_event_filter(self, **values):
         self.call("SetEventFilter", "a{sv}", options(**values))

@@ -20,8 +20,9 @@
  * Errno values that come from the service (the error name is org.ptraced.Tracer1.Error.*):
  * -ESRCH NoSuchProcess or NoSuchThread, -EUNATCH NotAttached, -ENXIO NoSuchSession, -EBUSY
  * AlreadyTraced, -EPERM NotPermitted, -EACCES refused by policy (AccessDenied), -EOPNOTSUPP
- * NotSupported, -EINPROGRESS NotStopped, -EAGAIN NoEvent, -EINVAL InvalidOption, -EDQUOT
- * LimitExceeded, -ETIMEDOUT TimedOut, -EOWNERDEAD TracerGone.
+ * NotSupported, -EINPROGRESS NotStopped, -ENOENT NoSuchBreakpoint, -ETXTBSY Excluded, -EAGAIN
+ * NoEvent, -EINVAL InvalidOption, -EDQUOT LimitExceeded, -ETIMEDOUT TimedOut, -EOWNERDEAD
+ * TracerGone.
  */
 
 #include <stdbool.h>
