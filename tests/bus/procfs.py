@@ -110,6 +110,47 @@ def processes_running(executables):
     return found
 
 
+def read_memory(pid, address, size):
+    """As it is, with the breakpoints that are in it."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as f:
+        f.seek(address)
+        return f.read(size)
+
+
+def mappings(pid):
+    """(start, end, permissions, offset, path) of each."""
+    with open(f"/proc/{pid}/maps") as f:
+        for line in f.read().splitlines():
+            area, permissions, offset, _, _, *path = line.split(maxsplit=5)
+            start, _, end = area.partition("-")
+            yield int(start, 16), int(end, 16), permissions, int(offset, 16), path[0] if path else ""
+
+
+def vdso():
+    """Our own, which is everybody's."""
+    start, end = next((start, end) for start, end, _, _, path in mappings("self") if path == "[vdso]")
+    return read_memory("self", start, end - start)
+
+
+def changed_text(pid):
+    """Addresses where a program's text is not what its files hold."""
+    changed = []
+    for start, end, permissions, offset, path in mappings(pid):
+        if permissions[2] != "x" or not (path.startswith("/") or path == "[vdso]"):
+            continue
+        size = end - start
+        if path == "[vdso]":
+            original = vdso()
+        else:
+            with open(path, "rb") as f:
+                f.seek(offset)
+                original = f.read(size).ljust(size, b"\0")
+        found = read_memory(pid, start, size)
+        if found != original:
+            changed += [start + i for i in range(size) if found[i] != original[i]]
+    return changed
+
+
 def kernel_thread():
     """The pid of a kernel thread, or None where none can be seen (in a container)."""
     for name in os.listdir("/proc"):
