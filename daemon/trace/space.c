@@ -247,12 +247,17 @@ static void overlay(uint64_t address, uint8_t *buffer, size_t size, uint64_t at,
             buffer[at + i - address] = bytes[i];
 }
 
+static bool is_before_end(const struct location *l, uint64_t address, size_t size)
+{
+    return l->address < address || l->address - address < size;
+}
+
 /* A scratch may hold a location too; what is below a scratch was masked when it was taken. */
 void space_mask(const struct space *s, uint64_t address, void *buffer, size_t size)
 {
     size_t i = lower_bound(s, address >= LOCATION_SIZE_MAX ? address - LOCATION_SIZE_MAX : 0);
 
-    for (; i < s->n_locations && s->locations[i].address - address < size + LOCATION_SIZE_MAX; i++)
+    for (; i < s->n_locations && is_before_end(&s->locations[i], address, size); i++)
         overlay(address, buffer, size, s->locations[i].address, s->locations[i].original, s->size);
     for (unsigned k = 0; k < SCRATCHES_MAX; k++)
         if (s->scratches[k].used)
@@ -276,7 +281,7 @@ ssize_t space_divert(struct space *s, uint64_t address, const uint8_t *bytes, si
     size_t i = lower_bound(s, address >= LOCATION_SIZE_MAX ? address - LOCATION_SIZE_MAX : 0);
     ssize_t own = (ssize_t)size;
 
-    for (; i < s->n_locations && s->locations[i].address <= address + size; i++) {
+    for (; i < s->n_locations && is_before_end(&s->locations[i], address, size); i++) {
         struct location *l = &s->locations[i];
         bool hit = false;
         ssize_t n = divert_into(l->address, l->original, s->size, address, bytes, size, &hit);

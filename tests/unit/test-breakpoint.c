@@ -741,6 +741,26 @@ static void text_that_is_written_over_a_breakpoint(void **state)
     fixture_kill(f, pid);
 }
 
+static void neighbours_are_masked_too(void **state)
+{
+    function *volatile call = f_relative;
+    struct fixture *f = *state;
+    pid_t pid = start(one_thread_calls, f_relative);
+    const uint64_t begin = (uint64_t)(uintptr_t)f_relative;
+    struct process *p;
+    uint8_t bytes[4];
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    for (uint64_t i = 0; i < 8; i++)
+        add(f, pid, &(struct breakpoint_options){.address = begin + i});
+    p = session_find(f->session, pid)->process;
+    for (uint64_t i = 0; i < 8; i++) {
+        assert_int_equal(memory_read(p, begin + i, bytes, sizeof(bytes)), sizeof(bytes));
+        assert_memory_equal(bytes, (const char *)(uintptr_t)call + i, sizeof(bytes));
+    }
+    fixture_kill(f, pid);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -764,6 +784,7 @@ int main(void)
         TEST(signal_on_the_way_makes_no_second_hit),
         TEST(place_that_is_no_text_is_refused),
         TEST(text_that_is_written_over_a_breakpoint),
+        TEST(neighbours_are_masked_too),
 #undef TEST
     };
 
