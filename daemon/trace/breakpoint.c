@@ -147,12 +147,12 @@ static int put(struct trace *t, struct process *p, struct breakpoint *b)
     return -EINVAL;
 }
 
-static void take(struct process *p, const struct breakpoint *b)
+static void take(struct trace *t, struct process *p, const struct breakpoint *b)
 {
     struct tracee *tracee;
 
     if (b->o.kind == BREAKPOINT_SOFTWARE) {
-        space_remove(p, b->o.address);
+        space_remove(t, p, b->o.address, false);
         return;
     }
     hardware_remove(&p->hardware, b->slot);
@@ -197,7 +197,7 @@ int breakpoint_remove(struct trace *t, struct attachment *a, uint32_t id)
 
     if (!b)
         return -ENOENT;
-    take(a->process, b);
+    take(t, a->process, b);
     drop(a, b);
     chaperone_release(t, a->process);
     return 0;
@@ -211,16 +211,21 @@ void breakpoint_remove_all(struct trace *t, struct attachment *a)
         struct breakpoint *b = TAILQ_FIRST(&a->breakpoints);
 
         if (!t->leaving)
-            take(a->process, b);
+            take(t, a->process, b);
         drop(a, b);
     }
     t->chaperones_due = true;
 }
 
-void breakpoint_forget_all(struct attachment *a)
+void breakpoint_forget_all(struct trace *t, struct attachment *a)
 {
-    while (!TAILQ_EMPTY(&a->breakpoints))
-        drop(a, TAILQ_FIRST(&a->breakpoints));
+    while (!TAILQ_EMPTY(&a->breakpoints)) {
+        struct breakpoint *b = TAILQ_FIRST(&a->breakpoints);
+
+        if (b->o.kind == BREAKPOINT_SOFTWARE && a->process->space)
+            space_remove(t, a->process, b->o.address, true);
+        drop(a, b);
+    }
 }
 
 /* False: there is no room for it in the child. */
@@ -309,7 +314,7 @@ static void hit_one(struct trace *t, struct tracee *tracee, struct engine *engin
     tell(t, tracee, engine, b);
     if (!b->o.temporary)
         return;
-    take(tracee->process, b);
+    take(t, tracee->process, b);
     drop(engine->attachment, b);
     t->chaperones_due = true;
 }

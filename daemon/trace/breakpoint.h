@@ -62,8 +62,8 @@ int breakpoint_remove(struct trace *t, struct attachment *a, uint32_t id);
 
 /* The session gives the process up. */
 void breakpoint_remove_all(struct trace *t, struct attachment *a);
-/* The memory that they were in is gone, by an exec. */
-void breakpoint_forget_all(struct attachment *a);
+/* The process has left the memory that they are in, by an exec. */
+void breakpoint_forget_all(struct trace *t, struct attachment *a);
 
 /* A followed child has a copy of the memory: the session gets a copy of its breakpoints there. */
 void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct attachment *to);

@@ -154,7 +154,7 @@ static void copy_breakpoints(struct trace *t, struct process *from, struct proce
     if (space_copy(from->space, to) < 0)
         return; /* without any, then */
     copy_to_sessions(t, from, to);
-    space_settle_copy(to);
+    space_settle_copy(t, to);
 }
 
 /* A fork child has a copy of our breakpoints, where nobody expects them unless it is followed. A
@@ -185,8 +185,10 @@ static void clean_child(struct trace *t, struct tracee *creator, struct tracee *
         child->unwanted = false;
         process_adopt(t, p, child);
     }
-    if (!child->process->space)
-        space_share(child->process, from->space);
+    if (child->process->space)
+        return;
+    space_share(child->process, from->space);
+    copy_to_sessions(t, from, child->process);
 }
 
 static struct tracee *find_child(struct trace *t, pid_t tid)

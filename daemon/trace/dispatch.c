@@ -115,7 +115,7 @@ static void on_exec(struct trace *t, struct tracee *tracee)
         struct attachment *a;
 
         TAILQ_FOREACH(a, &tracee->process->attachments, by_process)
-            breakpoint_forget_all(a);
+            breakpoint_forget_all(t, a);
         space_forget(tracee->process);
         memory_forget(tracee->process);
         tracee->process->hardware = (struct hardware){0};

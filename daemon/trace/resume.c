@@ -189,6 +189,18 @@ static bool pass_breakpoint(struct trace *t, struct tracee *tracee)
     return false;
 }
 
+/* True: it has done a step by that, and is held. */
+static bool step_over_flags(struct trace *t, struct tracee *tracee)
+{
+    while (resume_wanted_mode(tracee) <= RESUME_BLOCK_STEP && signal_to_deliver(tracee) == 0 &&
+           stepover_emulates_flags(t, tracee)) {
+        trap_on_step(t, tracee);
+        if (engine_is_any_holding(tracee))
+            return true;
+    }
+    return false;
+}
+
 /* -ESRCH from the requests below means killed while it stood: then it is on its way to its end,
  * which a wait will report, and counts as running. */
 static void resume(struct trace *t, struct tracee *tracee)
@@ -204,7 +216,7 @@ static void resume(struct trace *t, struct tracee *tracee)
         tracee_apply(tracee, TRACEE_LISTEN);
         return;
     }
-    if (pass_breakpoint(t, tracee))
+    if (pass_breakpoint(t, tracee) || step_over_flags(t, tracee))
         return;
     update_options(tracee);
     if (has_stale_registers(tracee))

@@ -169,19 +169,30 @@ int space_insert(struct process *p, struct ledger *ledger, uint64_t address)
     return 0;
 }
 
-static void restore(struct process *p, struct location *l)
+static void forget_location(struct space *s, struct location *l)
 {
-    (void)write_whole(p, l->address, l->original, p->space->size); /* else the memory is gone */
-    ledger_clear_text(p->space->ledger, l->ledger_slot);
-    drop_location(p->space, l);
+    ledger_clear_text(s->ledger, l->ledger_slot);
+    drop_location(s, l);
 }
 
-void space_remove(struct process *p, uint64_t address)
+/* Where nobody has that memory any more there is nothing to restore. */
+static void restore(struct trace *t, struct space *s, struct location *l,
+                    const struct process *except)
+{
+    struct process *p;
+
+    TAILQ_FOREACH(p, &t->processes, processes)
+        if (p != except && p->space == s && write_whole(p, l->address, l->original, s->size) >= 0)
+            break;
+    forget_location(s, l);
+}
+
+void space_remove(struct trace *t, struct process *p, uint64_t address, bool p_has_left)
 {
     struct location *l = space_find(p->space, address);
 
     if (l && --l->references == 0)
-        restore(p, l);
+        restore(t, p->space, l, p_has_left ? p : NULL);
 }
 
 /* ---- Copies -------------------------------------------------------------------------------- */
@@ -230,11 +241,11 @@ void space_adopt(struct space *s, uint64_t address)
         l->references++;
 }
 
-void space_settle_copy(struct process *child)
+void space_settle_copy(struct trace *t, struct process *child)
 {
     for (size_t i = child->space->n_locations; i-- > 0;)
         if (child->space->locations[i].references == 0)
-            restore(child, &child->space->locations[i]);
+            restore(t, child->space, &child->space->locations[i], NULL);
 }
 
 /* ---- What is read and written -------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 
 struct ledger;
 struct process;
+struct trace;
 
 /* An address space with breakpoint instructions in its text: where they are, and what they
  * replaced. A process has none until its first breakpoint. A vfork child shares its parent's; a
@@ -73,8 +74,9 @@ struct location *space_find(const struct space *s, uint64_t address);
  * -ENOSPC: LOCATIONS_MAX, or the ledger is full; -ESRCH; -EACCES: the kernel does not let us
  * write. */
 int space_insert(struct process *p, struct ledger *ledger, uint64_t address);
-/* One breakpoint less; the last of them restores the text. */
-void space_remove(struct process *p, uint64_t address);
+/* One breakpoint less; the last of them restores the text, through any process that shares it and
+ * lives. `s` is the space of `p`; `p_has_left`: by an exec, so that its memory is another. */
+void space_remove(struct trace *t, struct process *p, uint64_t address, bool p_has_left);
 
 /* The memory of `pid`, which has just been forked from the space's: the program's own bytes are put
  * back at every location. */
@@ -85,7 +87,7 @@ void space_clean_copy(const struct space *s, pid_t pid);
  * -ENOSPC. */
 int space_copy(const struct space *from, struct process *child);
 void space_adopt(struct space *s, uint64_t address);
-void space_settle_copy(struct process *child);
+void space_settle_copy(struct trace *t, struct process *child);
 
 /* What was read from `address`: the program's own bytes take the place of ours. */
 void space_mask(const struct space *s, uint64_t address, void *buffer, size_t size);

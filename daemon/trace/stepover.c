@@ -186,6 +186,35 @@ enum stepover stepover_begin(struct trace *t, struct tracee *tracee)
     return result;
 }
 
+static bool is_at_flags(struct tracee *tracee, uint64_t *ret_pc)
+{
+    const uint8_t operand_size = 0x66, pushf = 0x9c, popf = 0x9d;
+    uint8_t bytes[2] = {0};
+    const uint8_t *p = bytes;
+
+    if (!tracee->process || regs_read_role(tracee->tid, ARCH_PC, ret_pc) < 0 ||
+        memory_read(tracee->process, *ret_pc, bytes, sizeof(bytes)) <= 0)
+        return false;
+    if (*p == operand_size)
+        p++;
+    return *p == pushf || *p == popf;
+}
+
+bool stepover_emulates_flags(struct trace *t, struct tracee *tracee)
+{
+    struct attempt a = {0};
+    bool done = false;
+    uint64_t pc;
+
+#if !defined(__x86_64__) && !defined(__i386__)
+    return false;
+#endif
+    if (is_at_flags(tracee, &pc) && look(t, tracee, pc, &a) >= 0)
+        done = emulate(&a);
+    regs_done(&a.regs);
+    return done;
+}
+
 void stepover_finish(struct trace *t, struct tracee *tracee)
 {
     struct displaced *d = tracee->displaced;

@@ -31,6 +31,11 @@ enum stepover {
 /* A thread that stands and is about to be resumed: tracee->passing_at says where it is. */
 enum stepover stepover_begin(struct trace *t, struct tracee *tracee);
 
+/* Before a step: a pushf would store the trap flag that makes the step, and a popf bring it back as
+ * if it were the program's own (arch/x86/kernel/step.c:is_setting_trap_flag()), which then traps for
+ * ever. So these two are emulated. True: it was one, and the step is done. */
+bool stepover_emulates_flags(struct trace *t, struct tracee *tracee);
+
 /* A thread that went through a copy has stopped: moves it back. */
 void stepover_finish(struct trace *t, struct tracee *tracee);
 

@@ -44,6 +44,7 @@ FUNCTION(f_jump, "jmp 1f\nud2\n1: lea 1(%rdi), %rax\nret");
 FUNCTION(f_branch, "jrcxz 1f\n1: lea 1(%rdi), %rax\nret");
 FUNCTION(f_vector, "movq %rdi, %xmm0\nmovq %xmm0, %rax\ninc %rax\nret");
 FUNCTION(f_string, "movsb\nmovsb\nlea -1(%rdi), %rax\nret"); /* see call_it() */
+FUNCTION(f_flags, "nop\npushf\npopf\nlea 1(%rdi), %rax\nret");
 FUNCTION(f_syscall, "syscall\nlea 1(%rdi), %rax\nret");
 
 typedef long function(long);
@@ -741,6 +742,27 @@ static void text_that_is_written_over_a_breakpoint(void **state)
     fixture_kill(f, pid);
 }
 
+static void stepped_pushf_stores_no_trap_flag(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start(one_thread_calls, f_flags);
+    uint32_t id;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    id = add(f, pid, &(struct breakpoint_options){.address = (uintptr_t)f_flags});
+    shared->go = 1;
+    assert_non_null(fixture_find(f, f->session, EVENT_BREAKPOINT, 2000));
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(fixture_continue_in(f, f->session, pid, pid, RESUME_STEP), 1);
+        assert_int_equal(fixture_next(f, f->session)->kind, EVENT_STEP);
+    }
+    assert_int_equal(drop(f, pid, id), 0);
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
+    assert_null(fixture_find(f, f->session, EVENT_SIGNAL, 50));
+    assert_true(shared->calls[0] > 1);
+    fixture_kill(f, pid);
+}
+
 static void neighbours_are_masked_too(void **state)
 {
     function *volatile call = f_relative;
@@ -785,6 +807,7 @@ int main(void)
         TEST(place_that_is_no_text_is_refused),
         TEST(text_that_is_written_over_a_breakpoint),
         TEST(neighbours_are_masked_too),
+        TEST(stepped_pushf_stores_no_trap_flag),
 #undef TEST
     };
 
