@@ -20,9 +20,17 @@
 static int read_attach_options(sd_bus_message *call, sd_bus_error *error)
 {
     static const struct option_rule rules[] = {
-        {PTRACED_OPTION_THREADS, "s", NULL}, {PTRACED_OPTION_CHILDREN, "s", NULL},
-        {PTRACED_OPTION_STOP, "b", NULL},    {PTRACED_OPTION_EVENTS, "as", NULL},
+        {PTRACED_OPTION_THREADS, "s", NULL},
+        {PTRACED_OPTION_CHILDREN, "s", NULL},
+        {PTRACED_OPTION_STOP, "b", NULL},
+        {PTRACED_OPTION_ALL_STOP, "b", NULL},
+        {PTRACED_OPTION_EVENTS, "as", NULL},
         {PTRACED_OPTION_STOPS, "as", NULL},
+        {PTRACED_OPTION_EXIT, "s", NULL},
+        {PTRACED_OPTION_SYSCALLS, "at", NULL},
+        {PTRACED_OPTION_RESULTS, "ai", NULL},
+        {PTRACED_OPTION_PASS_SIGNALS, "ai", NULL},
+        {PTRACED_OPTION_CAPTURES, "a(uussuu)", NULL},
     };
 
     return options_read(call, rules, ELEMENTSOF(rules), error);

@@ -136,10 +136,14 @@ static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *err
 
 static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
+    static const struct option_rule rules[] = {
+        {PTRACED_OPTION_MODE, "s", NULL},
+        {PTRACED_OPTION_SUPPRESS, "b", NULL},
+    };
     struct session *s = userdata;
     int r;
 
-    r = options_read(m, NULL, 0, error);
+    r = options_read(m, rules, ELEMENTSOF(rules), error);
     if (r < 0)
         return r;
     r = auth_check(caller_of(s->broker, m), s, m, error);
