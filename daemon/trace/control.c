@@ -154,12 +154,21 @@ void control_gather(struct trace *t)
         }
 }
 
+static bool has_stepped_into_handler(const struct tracee *tracee)
+{
+    siginfo_t info;
+
+    return tracee->stop == STOP_STEP && ptrace_ops_get_siginfo(tracee->tid, &info) >= 0 &&
+           info.si_code == STOP_CODE_HANDLER;
+}
+
 /* A stop in which the kernel takes a signal when it is resumed. */
 static bool takes_a_signal(const struct tracee *tracee)
 {
     return tracee->state == TRACEE_STOPPED &&
            (tracee->stop == STOP_SIGNAL_DELIVERY || tracee->stop == STOP_STEP ||
-            tracee->stop == STOP_BREAK || tracee->stop == STOP_HARDWARE);
+            tracee->stop == STOP_BREAK || tracee->stop == STOP_HARDWARE) &&
+           !has_stepped_into_handler(tracee);
 }
 
 /* One session's word on the signal. A signal is delivered unless somebody drops it, and of several

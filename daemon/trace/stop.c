@@ -80,6 +80,7 @@ enum stop_kind stop_classify_trap(const siginfo_t *info, bool stepped)
     switch (info->si_code) {
     case TRAP_TRACE:
     case TRAP_BRANCH:
+    case STOP_CODE_HANDLER:
         return stepped ? STOP_STEP : STOP_SIGNAL_DELIVERY;
     case TRAP_HWBKPT:
         return STOP_HARDWARE;

@@ -39,6 +39,11 @@ struct stop {
 /* From what waitid(2) wrote. Pure. */
 void stop_decode(const siginfo_t *wait, struct stop *ret);
 
+/* A step ended in a signal's handler, before its first instruction: a stop without a signal, in
+ * which the kernel takes none either (kernel/signal.c:signal_setup_done() calls
+ * ptrace_notify(SIGTRAP)). */
+#define STOP_CODE_HANDLER SIGTRAP
+
 /* What a signal-delivery-stop for SIGTRAP is, by its siginfo: STOP_STEP, STOP_BREAK, STOP_HARDWARE,
  * or STOP_SIGNAL_DELIVERY where a process sent it or the program traps itself. `stepped`: we
  * resumed the thread by a step. Pure.
