@@ -107,3 +107,10 @@ bool trace_is_idle(const struct trace *t)
             return false;
     return true;
 }
+
+enum block_step trace_get_block_step(struct trace *t)
+{
+    if (t->block_step == BLOCK_STEP_UNKNOWN)
+        (void)block_step_probe(&t->block_step);
+    return t->block_step;
+}

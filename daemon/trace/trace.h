@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "daemon/trace/arch-xsave.h"
+#include "daemon/trace/block-step.h"
 #include "daemon/trace/engine.h"
 #include "daemon/trace/ledger.h"
 #include "daemon/trace/pidref.h"
@@ -48,11 +49,12 @@ struct trace {
     pid_t dead_strays[TRACE_DEAD_STRAYS]; /* that ended before they were told of; a ring */
     unsigned n_dead_strays;
     TAILQ_HEAD(session_list, session) sessions;
-    struct batch *batch; /* the outermost that is under way, or NULL */
-    bool can_raise;      /* the scheduling class; false once the kernel has said no */
-    bool leaving;        /* the tracer ends: what it leaves is the guardian's */
-    bool chaperones_due; /* the last breakpoint of a process may have gone */
-    bool steps_in_place; /* a thread waits for stepover_run_later() */
+    struct batch *batch;        /* the outermost that is under way, or NULL */
+    enum block_step block_step; /* see trace_get_block_step() */
+    bool can_raise;             /* the scheduling class; false once the kernel has said no */
+    bool leaving;               /* the tracer ends: what it leaves is the guardian's */
+    bool chaperones_due;        /* the last breakpoint of a process may have gone */
+    bool steps_in_place;        /* a thread waits for stepover_run_later() */
     bool gather; /* a thread of an all-stop attachment has stopped: the others are to follow */
 };
 
@@ -72,6 +74,9 @@ struct trace *trace_free(struct trace *t);
  * stop may remain, whose end is reported only with that of their last thread: the kernel leaves
  * them to their parents when the tracer ends. */
 bool trace_is_idle(const struct trace *t);
+
+/* What block-step mode does on this machine, which is tried out at the first call that can. */
+enum block_step trace_get_block_step(struct trace *t);
 
 /* One report that a wait with WNOWAIT has found. It is collected, or dealt with so that no wait
  * finds it again. */

@@ -227,6 +227,23 @@ static int property_backend(sd_bus *bus, const char *path, const char *interface
     return sd_bus_message_append(reply, "s", "ptrace");
 }
 
+static int property_block_step(sd_bus *bus, const char *path, const char *interface,
+                               const char *property, sd_bus_message *reply, void *userdata,
+                               sd_bus_error *error)
+{
+    static const char *const names[] = {
+        [BLOCK_STEP_UNKNOWN] = "",
+        [BLOCK_STEP_NONE] = "none",
+        [BLOCK_STEP_INSTRUCTION] = "instruction",
+        [BLOCK_STEP_BLOCK] = "block",
+    };
+    struct process_object o = {0};
+    int r = objects_find_process(userdata, path, &o, error);
+
+    return r < 0 ? r
+                 : sd_bus_message_append(reply, "s", names[trace_get_block_step(o.tracer->trace)]);
+}
+
 const sd_bus_vtable process_vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD_WITH_ARGS("Detach", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_detach,
@@ -283,6 +300,7 @@ const sd_bus_vtable process_vtable[] = {
     SD_BUS_PROPERTY("Architecture", "s", property_architecture, 0, 0),
     SD_BUS_PROPERTY("Uid", "u", property_uid, 0, 0),
     SD_BUS_PROPERTY("NThreads", "u", property_n_threads, 0, 0),
+    SD_BUS_PROPERTY("BlockStep", "s", property_block_step, 0, 0),
     SD_BUS_PROPERTY("Backend", "s", property_backend, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_VTABLE_END,
 };
