@@ -41,12 +41,27 @@ class Event(NamedTuple):
         return cls(*record[:6], wire.plain(record[6]))
 
 
+# The types of the options that cannot be told from their values.
+OPTION_TYPES = {
+    "captures": "a(uussuu)",
+    "pass-signals": "ai",
+    "range": "(tt)",
+    "results": "ai",
+    "signal": "i",
+    "syscalls": "at",
+}
+
+
 def options(**values):
-    """a{sv} with the types that the contract gives to its options."""
+    """a{sv} with the types that the contract gives to its options. An underscore stands for a hyphen,
+    which Python's names cannot have."""
     made = {}
     for key, value in values.items():
+        key = key.replace("_", "-")
         if isinstance(value, Variant):
             made[key] = value
+        elif key in OPTION_TYPES:
+            made[key] = Variant(OPTION_TYPES[key], value)
         elif isinstance(value, bool):
             made[key] = Variant("b", value)
         elif isinstance(value, str):
@@ -111,6 +126,16 @@ class Thread(Object):
 
     def step(self, **values):
         return self.call("Step", "a{sv}", options(**values))
+        self.call("Step", "a{sv}", options(**values))
+
+    def signal_info(self):
+        return wire.plain(self.call("GetSignalInfo"))
+
+    def set_signal_info(self, **values):
+        types = {"sender-pid": "u", "sender-uid": "u", "value": "t", "address": "t", "raw": "ay"}
+        info = {key.replace("_", "-"): value for key, value in values.items()}
+        self.call("SetSignalInfo", "a{sv}",
+                  {key: Variant(types.get(key, "i"), value) for key, value in info.items()})
 
     def detach(self):
         return self.call("Detach")
@@ -152,6 +177,15 @@ class Process(Object):
 
     def detach(self):
         self.call("Detach")
+
+    def kill(self):
+        self.call("Kill")
+
+    def signal(self, signo):
+        self.call("Signal", "i", signo)
+
+    def read_memory(self, address, size):
+        return self.call("ReadMemory", "tt", address, size)
 
     def list_threads(self):
         """Thread ids and their states."""
