@@ -260,6 +260,9 @@ void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct 
             free(copy);
             continue;
         }
+        copy->reached = copy->hits = 0;
+        if (b->o.kind == BREAKPOINT_SOFTWARE)
+            space_adopt(to->process->space, b->o.address);
         TAILQ_INSERT_TAIL(&to->breakpoints, copy, breakpoints);
     }
     to->last_breakpoint = from->last_breakpoint;
@@ -281,6 +284,7 @@ bool breakpoint_has_any(const struct process *p)
 
 static bool counts(struct breakpoint *b, const struct tracee *tracee, struct regs *regs)
 {
+    b->reached++;
     if (b->o.tid != 0 && b->o.tid != tracee->tid)
         return false;
     if (!condition_holds(&b->o.condition, tracee->process, regs))

@@ -45,6 +45,7 @@ struct breakpoint_options {
 struct breakpoint {
     uint32_t id; /* counts up in its attachment, from 1 */
     struct breakpoint_options o;
+    uint64_t reached; /* by any thread, whether that counted or not */
     uint64_t hits;
     unsigned slot; /* of the debug registers */
     TAILQ_ENTRY(breakpoint) breakpoints;

@@ -4,19 +4,22 @@
  * and is streamed every event, which is recorded as it comes out of the session's queue; the loop
  * is that of daemon/tracer/loop.c.
  *
- * --how=TASK says what to do; `tasks`, near the end, has them all. What the engine cannot do yet is
- * -EOPNOTSUPP there, and is left out of the figures. */
+ * --how=TASK says what to do; `tasks`, near the end, has them all. */
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/trace/macro.h"
+#include "daemon/trace/snapshot.h"
 #include "daemon/trace/trace.h"
-#include "daemon/trace/wait.h"
 #include "tests/bench/clock.h"
 #include "tests/bench/interrupt.h"
 #include "tests/bench/job.h"
+#include "tests/bench/snapshot.h"
 
 #define QUEUE_LIMIT 1024u
 #define STOPS_PER_FLUSH 128u /* as in daemon/tracer/loop.c */
@@ -27,6 +30,7 @@ struct bench {
     struct ledger *ledger;
     struct trace *trace;
     struct session *session;
+    struct filter filter;
     uint32_t counted; /* EVENT_BIT()s of the kinds that are counted */
     bool pending;     /* the queue has something */
     bool detached;
@@ -102,7 +106,7 @@ static int turn(struct bench *b, unsigned *stops)
     siginfo_t report;
     int r;
 
-    r = wait_any(WNOWAIT | (b->pending ? WNOHANG : 0), &report);
+    r = trace_next(b->trace, b->pending ? WNOHANG : 0, &report);
     if (r < 0 && r != -EINTR)
         return r;
     if (r > 0) {
@@ -117,7 +121,7 @@ static int turn(struct bench *b, unsigned *stops)
 }
 
 /* Works until the time is up. */
-static int count_for_a_while(struct bench *b, uint32_t counted)
+static int work_for_a_while(struct bench *b, uint32_t counted)
 {
     unsigned stops = 0;
     int r;
@@ -130,17 +134,26 @@ static int count_for_a_while(struct bench *b, uint32_t counted)
             return r;
     }
     flush(b);
-    job_print_stops(b->job);
     return 0;
 }
 
-static int attach(struct bench *b)
+static int count_for_a_while(struct bench *b, uint32_t counted)
 {
-    struct filter filter = FILTER_DEFAULT;
-    const struct attach_options options = {.filter = &filter, .follow_threads = true};
+    int r = work_for_a_while(b, counted);
+
+    if (r >= 0)
+        job_print_stops(b->job);
+    return r;
+}
+
+static int attach(struct bench *b, uint32_t more_kinds)
+{
+    const struct attach_options options = {.filter = &b->filter, .follow_threads = true};
     struct pidref pidref = PIDREF_NULL;
     int r;
 
+    b->filter = FILTER_DEFAULT;
+    b->filter.report |= more_kinds;
     r = pidref_open(b->job->pid, &pidref);
     if (r < 0)
         return r;
@@ -163,12 +176,36 @@ static int detach(struct bench *b)
 
 static int count_syscalls(struct bench *b)
 {
-    return -EOPNOTSUPP;
+    return count_for_a_while(b, EVENT_CALLS);
 }
 
+static struct attachment *attachment_of(struct bench *b)
+{
+    return session_find(b->session, b->job->pid);
+}
+
+/* What never holds counts no hit and tells no event: how often threads arrived is what counts. */
 static int count_breakpoints(struct bench *b)
 {
-    return -EOPNOTSUPP;
+    const struct breakpoint_options o = {
+        .kind = BREAKPOINT_SOFTWARE,
+        .address = b->job->address,
+        .condition = {.set = true,
+                      .operator= CONDITION_EQUAL,
+                      .name = "rdi",
+                      .constant = UINT64_MAX},
+    };
+    struct attachment *a = attachment_of(b);
+    uint32_t id;
+    int r = breakpoint_add(b->trace, a, &o, &id);
+
+    if (r >= 0)
+        r = work_for_a_while(b, 0);
+    if (r < 0)
+        return r;
+    b->job->n_stops = TAILQ_FIRST(&a->breakpoints)->reached;
+    job_print_stops(b->job);
+    return breakpoint_remove(b->trace, a, id);
 }
 
 static int count_signals(struct bench *b)
@@ -181,19 +218,79 @@ static int count_threads(struct bench *b)
     return count_for_a_while(b, EVENT_BIT(EVENT_CLONE));
 }
 
+static int read_blocks(struct job *j, int fd, char *block, size_t block_size)
+{
+    for (size_t done = 0; done < j->size;) {
+        size_t left = j->size - done;
+        ssize_t n =
+            pread(fd, block, left < block_size ? left : block_size, (off_t)(j->address + done));
+
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* Through what OpenMemory gives away. */
 static int read_memory(struct bench *b)
 {
-    return -EOPNOTSUPP;
+    const size_t block_size = (size_t)1024 * 1024; /* as the raw loop's */
+    _cleanup_free_ char *block = malloc(block_size);
+    _cleanup_close_ int fd = -1;
+    uint64_t begin;
+    int r;
+
+    if (!block)
+        return -ENOMEM;
+    memset(block, 1, block_size);
+    job_begin(b->job);
+    begin = used_usec();
+    r = memory_open(attachment_of(b)->process, false, &fd);
+    if (r >= 0)
+        r = read_blocks(b->job, fd, block, block_size);
+    if (r >= 0)
+        job_print_bytes(b->job, used_usec() - begin);
+    return r;
 }
 
 static int read_into_memfd(struct bench *b)
 {
-    return -EOPNOTSUPP;
+    const struct memory_range range = {b->job->address, b->job->size};
+    _cleanup_close_ int fd = -1;
+    uint64_t begin, done;
+    int r;
+
+    job_begin(b->job);
+    begin = used_usec();
+    r = memory_to_memfd(attachment_of(b)->process, &range, 1, &fd, &done);
+    if (r < 0)
+        return r;
+    if (done < range.size)
+        return -EIO;
+    job_print_bytes(b->job, used_usec() - begin);
+    return 0;
 }
 
+/* The same as the raw loop takes: the general registers, the signal, the stack. */
 static int take_snapshot(struct bench *b)
 {
-    return -EOPNOTSUPP;
+    const struct snapshot_options o = {
+        .sets = {"general"}, .n_sets = 1, .stack = SNAPSHOT_STACK, .size_max = UINT32_MAX};
+    struct snapshot s = SNAPSHOT_NULL;
+    size_t bytes = 0;
+    int r;
+
+    job_begin(b->job);
+    r = snapshot_take(b->trace, b->session, b->job->pid, &o, &s);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < s.n_threads; i++)
+        bytes += s.threads[i].stack_size;
+    printf("{\"threads\":%zu,\"stacks\":%zu,\"total\":%llu}\n", s.n_threads, bytes,
+           (unsigned long long)(s.ended_usec - s.began_usec));
+    snapshot_done(&s);
+    return 0;
 }
 
 /* From the request to the event that tells of the stop. */
@@ -237,8 +334,9 @@ static const struct task {
     const char *how;
     const char *what; /* for people */
     int (*run)(struct bench *b);
+    uint32_t more_kinds; /* EVENT_BIT()s of the kinds that are not reported by default */
 } tasks[] = {
-    {"syscalls", "stop system calls", count_syscalls},
+    {"syscalls", "stop system calls", count_syscalls, EVENT_CALLS},
     {"breakpoints", "insert breakpoints", count_breakpoints},
     {"signals", "count the signals of", count_signals},
     {"threads", "count the threads of", count_threads},
@@ -267,7 +365,7 @@ static int run(struct job *j)
     b.job = j;
     r = bench_new(&b);
     if (r >= 0)
-        r = attach(&b);
+        r = attach(&b, task->more_kinds);
     if (r >= 0) {
         j->step = task->what;
         r = task->run(&b);
