@@ -255,14 +255,11 @@ void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct 
         if (!copy)
             return; /* what nobody takes is restored in the child */
         *copy = *b;
-        copy->hits = 0;
+        copy->reached = copy->hits = 0;
         if (!copy_one(to->process, copy)) {
             free(copy);
             continue;
         }
-        copy->reached = copy->hits = 0;
-        if (b->o.kind == BREAKPOINT_SOFTWARE)
-            space_adopt(to->process->space, b->o.address);
         TAILQ_INSERT_TAIL(&to->breakpoints, copy, breakpoints);
     }
     to->last_breakpoint = from->last_breakpoint;

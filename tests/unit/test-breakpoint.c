@@ -414,14 +414,6 @@ static void on_trap(int signo)
     shared->traps++;
 }
 
-void trap_once(void);
-__asm__(".pushsection .text\n"
-        ".globl own_trap\n"
-        "trap_once:\n"
-        "own_trap: int3\n"
-        "  ret\n"
-        ".popsection\n");
-
 static int traps_itself(int ready)
 {
     signal(SIGTRAP, on_trap);
@@ -430,7 +422,6 @@ static int traps_itself(int ready)
         usleep(200);
     for (int i = 0; i < 10; i++)
         own_trap();
-        trap_once();
     for (int i = 0; i < 10; i++)
         __asm__ volatile(".byte 0xcd, 0x03");
     raise(SIGTRAP);
