@@ -601,15 +601,29 @@ class Breakpoints(Program):
         self.assertEqual(tracee.read_pairs(), {"child": event.pid, "status": 45})
         self.assert_hits(tracee, session, process, 1)
 
-    def test_followed_vfork_child_has_them(self):
+    def test_followed_vfork_child_passes_them(self):
+        """It runs in its parent's memory, and they are the parent's."""
         tracee, at, session, process = self.start(children="follow")
         process.add_breakpoint(at["target"])
         tracee.say("vfork")
-        event = self.wait_hit(session)
-        self.assertNotEqual(event.pid, tracee.pid)
-        session.process(event.pid).continue_()
-        self.assertEqual(tracee.read_pairs(), {"child": event.pid, "status": 45})
+        self.assertEqual(tracee.read_pairs()["status"], 45)
+        self.assertNotIn("breakpoint", [e.kind for e in session.events_for(0.05)])
         self.assert_hits(tracee, session, process, 1)
+        process.detach()
+        self.assert_text_clean(tracee)
+
+    def test_neighbours_are_masked(self):
+        """Whatever is read, and from wherever between them."""
+        tracee, at, _, process = self.start()
+        before = process.read_memory(at["target"], 16)
+        ids = [process.add_breakpoint(at["target"] + i) for i in range(12)]
+        self.assertEqual(len(procfs.changed_text(tracee.pid)), len(ids))
+        for i in range(12):
+            for size in range(1, 16 - i):
+                self.assertEqual(process.read_memory(at["target"] + i, size), before[i:i + size], (i, size))
+        for id in ids:
+            process.remove_breakpoint(id)
+        self.assert_text_clean(tracee)
 
     def test_child_that_is_not_followed(self):
         tracee, at, session, process = self.start()
