@@ -9,6 +9,7 @@
 #include "daemon/trace/freeze.h"
 #include "daemon/trace/hardware.h"
 #include "daemon/trace/image.h"
+#include "daemon/trace/lastwait.h"
 #include "daemon/trace/macro.h"
 #include "daemon/trace/regs.h"
 #include "daemon/trace/resume.h"
@@ -59,6 +60,7 @@ static int insert(struct trace *t, struct process *p, uint64_t address)
     r = space_get(p, t->ledger, &s);
     if (r < 0)
         return r;
+    (void)lastwait_arm(t->ledger, &t->lastwait_fd);
     r = image_check_text(p, address, s->size);
     if (r < 0)
         return r;

@@ -36,6 +36,8 @@ static void on_group_stop(struct trace *t, struct tracee *tracee, const struct s
     if (tracee->group_signo == stop->signo)
         return;
     tracee->group_signo = (uint8_t)stop->signo;
+    if (tracee->process)
+        ledger_set_stopped(t->ledger, tracee->process->pidref.pid, true);
     engine_report(t, tracee, &e);
 }
 
@@ -172,6 +174,8 @@ static bool on_stop(struct trace *t, struct tracee *tracee, const struct stop *s
 
     switch (stop->kind) {
     case STOP_TRAP:
+        if (tracee->group_signo && tracee->process)
+            ledger_set_stopped(t->ledger, tracee->process->pidref.pid, false);
         tracee->group_signo = 0;
         break;
     case STOP_GROUP:

@@ -25,6 +25,11 @@ struct ledger {
     int32_t first_free; /* slot number + 1 */
     int32_t n_stops;    /* records of stopping signals that are not undone */
     siginfo_t last_wait;
+    uint32_t bell;
+    siginfo_t last_waits[LEDGER_LAST_WAITS];
+    bool left; /* nothing is cleared any more */
+    int32_t processes_used;
+    struct ledger_process processes[LEDGER_PROCESSES];
     int32_t texts_used;
     int32_t first_free_text;
     struct text_slot texts[LEDGER_TEXTS];
@@ -116,6 +121,7 @@ int ledger_record_signal(struct ledger *l, pid_t pid, pid_t tid, const siginfo_t
     s->signo = info->si_signo;
     s->info = *info;
     s->undone = false;
+    s->put_off = false;
     if (is_open_stop(s))
         l->n_stops++;
     /* The tid makes the record valid, so it comes last, whatever the compiler thinks. */
@@ -144,6 +150,8 @@ void ledger_mark_put_off(struct ledger *l, int slot)
 
 void ledger_clear_signal(struct ledger *l, int slot)
 {
+    if (l->left)
+        return;
     if (is_open_stop(&l->slots[slot].signal))
         l->n_stops--;
     l->slots[slot].signal.tid = 0;
@@ -206,6 +214,7 @@ int ledger_record_text(struct ledger *l, pid_t pid, uint64_t address, const uint
     text->address = address;
     text->size = (uint32_t)size;
     memcpy(text->original, original, size);
+    text->through = 0;
     /* The pid makes the record valid. */
     atomic_signal_fence(memory_order_seq_cst);
     text->pid = pid;
@@ -218,8 +227,20 @@ void ledger_update_text(struct ledger *l, int slot, const uint8_t *original, siz
     memcpy(l->texts[slot].text.original, original, size);
 }
 
+void ledger_set_copy(struct ledger *l, int slot, pid_t tid, const struct insn_copy *copy)
+{
+    struct ledger_text *text = &l->texts[slot].text;
+
+    text->copy = *copy;
+    atomic_signal_fence(memory_order_seq_cst);
+    text->through = tid;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
 void ledger_clear_text(struct ledger *l, int slot)
 {
+    if (l->left)
+        return;
     atomic_signal_fence(memory_order_seq_cst);
     l->texts[slot].text.pid = 0;
     atomic_signal_fence(memory_order_seq_cst);
@@ -235,4 +256,97 @@ int ledger_get_texts_used(const struct ledger *l)
 const struct ledger_text *ledger_get_text(const struct ledger *l, int slot)
 {
     return &l->texts[slot].text;
+}
+
+void ledger_settle_trap(struct ledger *l)
+{
+    l->last_wait.si_pid = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void ledger_leave(struct ledger *l)
+{
+    l->left = true;
+}
+
+/* ---- Processes ----------------------------------------------------------------------------- */
+
+static struct ledger_process *find_process(struct ledger *l, pid_t pid)
+{
+    for (int32_t i = 0; i < l->processes_used; i++)
+        if (l->processes[i].pid == pid)
+            return &l->processes[i];
+    return NULL;
+}
+
+/* NULL: there is no room. */
+static struct ledger_process *get_process(struct ledger *l, pid_t pid)
+{
+    struct ledger_process *p = find_process(l, pid);
+
+    if (!p)
+        p = find_process(l, 0);
+    if (!p && l->processes_used < LEDGER_PROCESSES)
+        p = &l->processes[l->processes_used++];
+    if (p)
+        p->pid = pid;
+    return p;
+}
+
+static void drop_if_plain(struct ledger_process *p)
+{
+    if (!p->debugged && !p->stopped)
+        p->pid = 0;
+}
+
+int ledger_set_debugged(struct ledger *l, pid_t pid, bool debugged)
+{
+    struct ledger_process *p = debugged ? get_process(l, pid) : find_process(l, pid);
+
+    if (!p)
+        return debugged ? -ENOSPC : 0;
+    p->debugged = debugged;
+    drop_if_plain(p);
+    atomic_signal_fence(memory_order_seq_cst);
+    return 0;
+}
+
+void ledger_set_stopped(struct ledger *l, pid_t pid, bool stopped)
+{
+    struct ledger_process *p = stopped ? get_process(l, pid) : find_process(l, pid);
+
+    if (!p)
+        return;
+    p->stopped = stopped;
+    drop_if_plain(p);
+}
+
+void ledger_forget_process(struct ledger *l, pid_t pid)
+{
+    struct ledger_process *p = find_process(l, pid);
+
+    if (p)
+        *p = (struct ledger_process){0};
+}
+
+int ledger_get_processes_used(const struct ledger *l)
+{
+    return l->processes_used < 0                  ? 0
+           : l->processes_used > LEDGER_PROCESSES ? LEDGER_PROCESSES
+                                                  : l->processes_used;
+}
+
+const struct ledger_process *ledger_get_process(const struct ledger *l, int slot)
+{
+    return &l->processes[slot];
+}
+
+uint32_t *ledger_bell(struct ledger *l)
+{
+    return &l->bell;
+}
+
+siginfo_t *ledger_last_waits(struct ledger *l)
+{
+    return l->last_waits;
 }

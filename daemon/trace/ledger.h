@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/trace/insn.h"
+
 /* The ledger: memory that a tracer shares with its keeper. It holds what would be lost with the
  * tracer, so that the keeper can give it back when the tracer dies.
  *
@@ -80,6 +82,8 @@ struct ledger_text {
     uint32_t size;
     uint64_t address;
     uint8_t original[LEDGER_TEXT_SIZE_MAX];
+    pid_t through;         /* the thread that executes a copy here; 0: none */
+    struct insn_copy copy; /* that one */
 };
 
 /* Before the text is changed: what stands there. Returns the slot, or -ENOSPC. */
@@ -87,11 +91,52 @@ int ledger_record_text(struct ledger *l, pid_t pid, uint64_t address, const uint
                        size_t size);
 /* What stood there has been changed by a client. */
 void ledger_update_text(struct ledger *l, int slot, const uint8_t *original, size_t size);
+/* A thread is about to be moved to a copy of an instruction, in a text that is recorded. */
+void ledger_set_copy(struct ledger *l, int slot, pid_t tid, const struct insn_copy *copy);
 /* After the text is the program's own again. */
 void ledger_clear_text(struct ledger *l, int slot);
 
 int ledger_get_texts_used(const struct ledger *l);
 const struct ledger_text *ledger_get_text(const struct ledger *l, int slot);
+
+/* The thread whose SIGTRAP was collected last has been moved to where it is to go on: before the
+ * breakpoint instruction, or behind a copy. Until then its program counter has still to be set
+ * back; from then on it may have been emulated over an instruction as long as the breakpoint. */
+void ledger_settle_trap(struct ledger *l);
+
+/* The tracer ends in order: what is recorded is the guardian's from now on, and nothing is
+ * cleared any more. */
+void ledger_leave(struct ledger *l);
+
+/* ---- Processes that need more than that ---- */
+
+#define LEDGER_PROCESSES 4096
+
+struct ledger_process {
+    pid_t pid;     /* 0: a free slot */
+    bool debugged; /* some thread has debug registers */
+    bool stopped;  /* job control has stopped it */
+};
+
+/* Before the first debug register is set in a process, and after the last was cleared. -ENOSPC: too
+ * many processes; then none may be set. */
+int ledger_set_debugged(struct ledger *l, pid_t pid, bool debugged);
+/* A thread has reported a group-stop, or the end of one. Where there is no room nothing happens: a
+ * repair then may let it run. */
+void ledger_set_stopped(struct ledger *l, pid_t pid, bool stopped);
+/* The process is gone. */
+void ledger_forget_process(struct ledger *l, pid_t pid);
+
+int ledger_get_processes_used(const struct ledger *l);
+const struct ledger_process *ledger_get_process(const struct ledger *l, int slot);
+
+/* ---- What the dying tracer still collects, see lastwait.h ---- */
+
+#define LEDGER_LAST_WAITS 64
+
+/* 0 until the guardian wakes who sleeps on it. */
+uint32_t *ledger_bell(struct ledger *l);
+siginfo_t *ledger_last_waits(struct ledger *l); /* LEDGER_LAST_WAITS; si_pid 0: unused */
 
 /* Reader: slots that were ever used, and one of them. */
 int ledger_get_used(const struct ledger *l);

@@ -40,6 +40,8 @@ void process_collect(struct trace *t, struct process *p)
     TAILQ_REMOVE(&t->processes, p, processes);
     t->n_processes--;
     space_forget(p);
+    if (!t->leaving)
+        ledger_forget_process(t->ledger, p->pidref.pid);
     memory_forget(p);
     pidref_done(&p->pidref);
     free(p);

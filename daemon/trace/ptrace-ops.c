@@ -136,3 +136,18 @@ int ptrace_ops_peek_siginfo(pid_t tid, siginfo_t *ret, unsigned n)
 
     return r < 0 ? -errno : (int)r;
 }
+
+int ptrace_ops_get_sigmask(pid_t tid, uint64_t *ret)
+{
+    uint64_t mask = 0;
+    int r = ops(PTRACE_GETSIGMASK, tid, sizeof(mask), (uintptr_t)&mask);
+
+    if (r >= 0)
+        *ret = mask;
+    return r;
+}
+
+int ptrace_ops_set_sigmask(pid_t tid, uint64_t mask)
+{
+    return ops(PTRACE_SETSIGMASK, tid, sizeof(mask), (uintptr_t)&mask);
+}

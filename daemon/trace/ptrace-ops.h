@@ -23,6 +23,9 @@ int ptrace_ops_set_options(pid_t tid, unsigned long options);
 int ptrace_ops_get_event_message(pid_t tid, unsigned long *ret);
 int ptrace_ops_get_siginfo(pid_t tid, siginfo_t *ret);
 int ptrace_ops_set_siginfo(pid_t tid, const siginfo_t *info);
+/* Bit 0: signal 1. */
+int ptrace_ops_get_sigmask(pid_t tid, uint64_t *ret);
+int ptrace_ops_set_sigmask(pid_t tid, uint64_t mask);
 /* The first of the signals that wait for this thread alone; returns how many were read. */
 int ptrace_ops_peek_siginfo(pid_t tid, siginfo_t *ret, unsigned n);
 /* What call the thread stands in, and at which end of it. */

@@ -6,18 +6,29 @@
 #include "daemon/trace/ledger.h"
 
 /* What a dead tracer's threads need so that they did not notice: the signals that it had taken out
- * of the kernel's hands and not passed on. Two steps, at two moments of the tracer's end. */
+ * of the kernel's hands and not passed on, their program's own text, debug registers cleared.
+ * Three steps, at two moments of the tracer's end. */
 
 struct repair;
 
 /* While the tracer stands in its own PTRACE_EVENT_EXIT, before the kernel lets its tracees go:
- * finds out which signals would be swallowed. Reads the ledger and /proc, never blocks. *ret is
- * NULL where nothing is to be done. */
-int repair_plan(const struct ledger *l, struct repair **ret);
+ * finds out what there is to do. Reads the ledger and /proc, never blocks. *ret is NULL where
+ * nothing is to be done. The ledger has to stay mapped. */
+int repair_plan(struct ledger *l, struct repair **ret);
 
-/* After the tracer is dead: attaches to each thread for a moment and has the signal delivered with
- * its original siginfo. May block on a tracee, so it runs in a process of its own that is bounded
- * in time; a failure with one thread does not keep the others from theirs. */
+/* Whether the tracer has to stand still until repair_hold() is done. */
+bool repair_needs_hold(const struct repair *r);
+
+/* Still in the exit stop: stops the processes whose text or debug registers were changed, so that
+ * nobody runs when the tracer is gone, and gives them their text back. Takes some milliseconds, and
+ * where a thread is slow to stop a bounded part of a second. Where it is called, repair_run() is to
+ * follow in the same process. */
+void repair_hold(struct repair *r);
+
+/* After the tracer is dead: attaches to each thread for a moment and sets right what it finds, and
+ * has each signal delivered with its original siginfo. May block on a tracee, so it runs in a
+ * process of its own that is bounded in time; a failure with one thread does not keep the others
+ * from theirs. */
 void repair_run(struct repair *r);
 
 /* Accepts NULL; returns NULL. */

@@ -98,6 +98,8 @@ static bool displace(struct trace *t, struct attempt *a)
         return false;
     }
     insn_enter(&d->copy, &a->cpu);
+    ledger_set_copy(t->ledger, a->process->space->scratches[d->scratch].ledger_slot, tracee->tid,
+                    &d->copy);
     tracee->displaced = d;
     (void)set_registers(a); /* -ESRCH: killed, as below */
     tracee->resumed = a->insn.class == INSN_SYSCALL ? RESUME_SYSCALL : RESUME_STEP;
@@ -230,12 +232,13 @@ void stepover_finish(struct trace *t, struct tracee *tracee)
         (void)set_registers(&a);
     }
     regs_done(&a.regs);
+    ledger_settle_trap(t->ledger);
     stepover_drop(t, tracee);
 }
 
 void stepover_drop(struct trace *t, struct tracee *tracee)
 {
-    if (tracee->displaced && tracee->process && tracee->process->space)
+    if (!t->leaving && tracee->displaced && tracee->process && tracee->process->space)
         space_return_scratch(tracee->process, tracee->displaced->scratch);
     free(tracee->displaced);
     tracee->displaced = NULL;

@@ -30,6 +30,7 @@ int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *le
     t->userdata = userdata;
     t->ledger = ledger;
     t->can_raise = true;
+    t->lastwait_fd = -1;
     t->processes_max = get_processes_max();
     arch_xsave_probe(&t->xsave);
     turns_init(&t->turns);
@@ -72,6 +73,7 @@ struct trace *trace_free(struct trace *t)
     if (!t)
         return NULL;
     t->leaving = true;
+    ledger_leave(t->ledger);
     t->hooks = (struct trace_hooks){ignore_event, ignore_process, ignore_process};
     while (!TAILQ_EMPTY(&t->processes))
         forget_process(t, TAILQ_FIRST(&t->processes));
@@ -80,6 +82,8 @@ struct trace *trace_free(struct trace *t)
     while (!TAILQ_EMPTY(&t->sessions))
         session_free(t, TAILQ_FIRST(&t->sessions));
     tidmap_done(&t->tids);
+    if (t->lastwait_fd >= 0)
+        close(t->lastwait_fd);
     free(t);
     return NULL;
 }

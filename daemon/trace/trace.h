@@ -52,6 +52,7 @@ struct trace {
     struct batch *batch;        /* the outermost that is under way, or NULL */
     enum block_step block_step; /* see trace_get_block_step() */
     bool can_raise;             /* the scheduling class; false once the kernel has said no */
+    int lastwait_fd;            /* see lastwait.h; -1: none yet */
     bool leaving;               /* the tracer ends: what it leaves is the guardian's */
     bool chaperones_due;        /* the last breakpoint of a process may have gone */
     bool steps_in_place;        /* a thread waits for stepover_run_later() */

@@ -65,6 +65,7 @@ static bool on_break(struct trace *t, struct tracee *tracee)
     if (space_find(tracee->process->space, at) || is_phantom(tracee->process, at)) {
         ours = true;
         (void)regs_write_role(tracee->tid, ARCH_PC, at);
+        ledger_settle_trap(t->ledger);
         arch_put_role(regs.arch, ARCH_PC, regs.sets[ARCH_GENERAL].bytes, at);
         tracee->stop = STOP_BREAK;
         tracee->passing_at = at;
@@ -119,12 +120,14 @@ bool trap_on_stop(struct trace *t, struct tracee *tracee, const siginfo_t *info)
     case STOP_STEP:
         tracee->stop = STOP_STEP;
         (void)on_hardware(t, tracee); /* a hit and a step are told as a step */
+        ledger_settle_trap(t->ledger);
         trap_on_step(t, tracee);
         return true;
     case STOP_HARDWARE:
         if (!on_hardware(t, tracee))
             return false;
         tracee->stop = STOP_HARDWARE;
+        ledger_settle_trap(t->ledger);
         return true;
     case STOP_BREAK:
         return on_break(t, tracee);

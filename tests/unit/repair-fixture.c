@@ -244,6 +244,8 @@ bool scene_guard(struct scene *s)
 
     scene_kill_tracer(s);
     assert_return_code(repair_plan(s->ledger, &r), 0);
+    if (r)
+        repair_hold(r);
     scene_let_tracer_die(s);
     planned = r;
     if (r)

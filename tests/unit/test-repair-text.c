@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/trace/breakpoint.h"
+#include "daemon/trace/lastwait.h"
+#include "daemon/trace/ptrace-ops.h"
+#include "daemon/trace/repair.h"
+#include "daemon/trace/stop.h"
+#include "daemon/trace/wait.h"
+#include "tests/unit/trace-fixture.h"
+
+/* Tracers that are killed under breakpoints, at any moment, and programs that must not notice. The
+ * tracer is the real core in a process of its own; the test is its guardian. PTRACED_TEST_ROUNDS
+ * tells how often each. */
+
+#ifndef __x86_64__
+int main(void)
+{
+    printf("skipped: breakpoints are tested on x86_64\n");
+    return 77;
+}
+#else
+
+#define FUNCTION(name, ...)                                                                        \
+    __asm__(".text\n.type " #name ", @function\n.p2align 4\n" #name ":\n" __VA_ARGS__              \
+            "\n.size " #name ", . - " #name "\n");                                                 \
+    long name(long)
+
+FUNCTION(f_push, "push %rbp\nlea 1(%rdi), %rax\npop %rbp\nret");
+FUNCTION(f_multiply, "imul $3, %rdi, %rax\nsub %rdi, %rax\nsub %rdi, %rax\ninc %rax\nret");
+FUNCTION(f_convert, "cdqe\nlea 1(%rdi), %rax\nret"); /* two bytes, displaced or emulated */
+
+typedef long function(long);
+
+#define THREADS 2
+
+static volatile struct {
+    function *call;
+    useconds_t pause;
+    int wrong;
+    int continued;
+    uint64_t calls[THREADS];
+} * shared;
+
+static struct ledger *ledger;
+static pid_t target, tracer;
+
+/* ---- the program ---------------------------------------------------------------------------- */
+
+static void *calls(void *userdata)
+{
+    intptr_t me = (intptr_t)userdata;
+
+    for (long n = 0;; n++) {
+        if (shared->call(n) != n + 1)
+            shared->wrong++;
+        shared->calls[me]++;
+        if (shared->pause > 0)
+            usleep(shared->pause);
+    }
+    return NULL;
+}
+
+static void on_continue(int signo)
+{
+    shared->continued++;
+}
+
+static int two_threads_call(int ready)
+{
+    pthread_t thread;
+
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+    signal(SIGCONT, on_continue);
+    pthread_create(&thread, NULL, calls, (void *)1);
+    while (shared->calls[1] == 0)
+        usleep(100);
+    child_is_ready(ready);
+    calls(NULL);
+    return 0;
+}
+
+/* ---- the tracer ----------------------------------------------------------------------------- */
+
+static int traces(int ready)
+{
+    struct breakpoint_options o = {.address = (uintptr_t)shared->call, .report_only = true};
+    struct fixture f = {.ledger = ledger};
+    void *state = NULL;
+    siginfo_t report;
+    sigset_t block;
+    uint32_t id;
+
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+    sigemptyset(&block);
+    sigaddset(&block, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &block, NULL);
+    if (fixture_setup(&state) < 0)
+        return 1;
+    f = *(struct fixture *)state;
+    f.trace->ledger = ledger;
+    ledger_set_tracer(ledger, getpid());
+    if (fixture_attach(&f, f.session, target, 0) != 1 ||
+        breakpoint_add(f.trace, session_find(f.session, target), &o, &id) < 0)
+        return 2;
+    child_is_ready(ready);
+    for (;;)
+        if (trace_next(f.trace, 0, &report) > 0)
+            trace_dispatch(f.trace, &report);
+    return 3;
+}
+
+/* ---- the guardian --------------------------------------------------------------------------- */
+
+static void wait_for_tracer(enum stop_kind kind)
+{
+    struct stop stop;
+    siginfo_t wait;
+
+    for (;;) {
+        assert_int_equal(wait_thread(tracer, 0, &wait), 1);
+        stop_decode(&wait, &stop);
+        if (stop.kind == kind)
+            return;
+        assert_false(stop_is_end(stop.kind));
+        (void)ptrace_ops_cont(tracer, stop.kind == STOP_SIGNAL_DELIVERY ? stop.signo : 0);
+    }
+}
+
+static void kill_and_repair(void)
+{
+    struct repair *r = NULL;
+
+    assert_return_code(kill(tracer, SIGKILL), errno);
+    wait_for_tracer(STOP_EXIT);
+    assert_return_code(repair_plan(ledger, &r), 0);
+    assert_non_null(r);
+    assert_true(repair_needs_hold(r));
+    repair_hold(r);
+    assert_return_code(ptrace_ops_cont(tracer, 0), 0);
+    wait_for_tracer(STOP_KILLED);
+    tracer = 0;
+    repair_run(r);
+    repair_free(r);
+}
+
+static bool text_is_clean(void)
+{
+    function *volatile call = shared->call;
+    uint8_t bytes[16] = {0};
+    char path[32];
+    bool clean;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/mem", target);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    clean = fd >= 0 && pread(fd, bytes, sizeof(bytes), (off_t)(uintptr_t)call) > 0 &&
+            memcmp(bytes, (void *)(uintptr_t)call, sizeof(bytes)) == 0;
+    if (fd >= 0)
+        close(fd);
+    return clean;
+}
+
+/* Both threads go on calling. */
+static bool goes_on(void)
+{
+    uint64_t before[THREADS] = {shared->calls[0], shared->calls[1]};
+
+    for (int msec = 0; msec < 1000; msec++) {
+        if (shared->calls[0] > before[0] + 10 && shared->calls[1] > before[1] + 10)
+            return true;
+        usleep(1000);
+    }
+    return false;
+}
+
+/* Returns whether the program has lived through it; then it must be whole. */
+static bool one_round(function *call, useconds_t pause, unsigned after_usec)
+{
+    int status = 0, fd;
+    bool lives;
+
+    memset((void *)shared, 0, sizeof(*shared));
+    shared->call = call;
+    shared->pause = pause;
+    assert_return_code(ledger_create(&fd), 0);
+    assert_return_code(ledger_map(fd, &ledger), 0);
+    close(fd);
+    target = fixture_start(two_threads_call);
+    tracer = fixture_start(traces);
+    assert_return_code(ptrace_ops_seize(tracer, PTRACE_O_TRACEEXIT), 0);
+    usleep(after_usec);
+    kill_and_repair();
+    lives = goes_on();
+    if (lives) {
+        assert_int_equal(shared->wrong, 0);
+        assert_int_equal(shared->continued, 0);
+        assert_int_equal(proc_tracer(target), 0);
+        assert_true(text_is_clean());
+    } else if (waitpid(target, &status, WNOHANG) == target) {
+        print_message("killed by signal %d\n", WTERMSIG(status));
+        target = 0;
+    } else
+        fail_msg("it neither runs nor is dead: state %c, tracer %d, calls %lu %lu",
+                 proc_state(target), proc_tracer(target), shared->calls[0], shared->calls[1]);
+    if (target > 0) {
+        kill(target, SIGKILL);
+        waitpid(target, NULL, 0);
+    }
+    target = 0;
+    ledger_unmap(ledger);
+    return lives;
+}
+
+static unsigned get_rounds(void)
+{
+    const char *s = getenv("PTRACED_TEST_ROUNDS");
+
+    return s ? (unsigned)strtoul(s, NULL, 10) : 10;
+}
+
+static bool can_collect_last(void)
+{
+    struct ledger *l;
+    int ring = -1, fd, r;
+
+    assert_return_code(ledger_create(&fd), 0);
+    assert_return_code(ledger_map(fd, &l), 0);
+    close(fd);
+    r = lastwait_arm(l, &ring);
+    if (ring >= 0)
+        close(ring);
+    ledger_unmap(l);
+    return r >= 0;
+}
+
+static void survives(const char *what, function *call, useconds_t pause)
+{
+    unsigned n = get_rounds(), survivors = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        survivors += one_round(call, pause, 2000 + (i * 7919) % 15000);
+    print_message("%s: %u of %u survive\n", what, survivors, n);
+    if (can_collect_last())
+        assert_int_equal(survivors, n);
+}
+
+static void emulated_instruction_at_a_thousand_hits_a_second(void **state)
+{
+    survives("emulated, 1,000 a second", f_push, 1000);
+}
+
+static void emulated_instruction_in_a_tight_loop(void **state)
+{
+    survives("emulated, tight loop", f_push, 0);
+}
+
+static void displaced_instruction_at_a_thousand_hits_a_second(void **state)
+{
+    survives("displaced, 1,000 a second", f_multiply, 1000);
+}
+
+static void displaced_instruction_in_a_tight_loop(void **state)
+{
+    survives("displaced, tight loop", f_multiply, 0);
+}
+
+static void short_instruction_in_a_tight_loop(void **state)
+{
+    survives("two bytes, tight loop", f_convert, 0);
+}
+
+static int teardown(void **state)
+{
+    if (target > 0)
+        kill(target, SIGKILL);
+    if (tracer > 0)
+        kill(tracer, SIGKILL);
+    while (waitpid(-1, NULL, __WALL) > 0)
+        if (tracer > 0)
+            (void)ptrace_ops_cont(tracer, 0);
+    target = tracer = 0;
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_teardown(name, teardown)
+        TEST(emulated_instruction_at_a_thousand_hits_a_second),
+        TEST(emulated_instruction_in_a_tight_loop),
+        TEST(displaced_instruction_at_a_thousand_hits_a_second),
+        TEST(displaced_instruction_in_a_tight_loop),
+        TEST(short_instruction_in_a_tight_loop),
+#undef TEST
+    };
+
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(shared != MAP_FAILED);
+    alarm(290);
+    return cmocka_run_group_tests_name("repair-text", tests, NULL, NULL);
+}
+#endif
