@@ -121,12 +121,22 @@ static void log_end(const struct tracer *t, const struct stop *end)
                     consequence);
 }
 
+static void let_held_die(struct keeper *k, pid_t holder)
+{
+    struct tracer *t;
+
+    LIST_FOREACH(t, &k->tracers, tracers)
+        if (t->holder == holder)
+            guard_let_die(t);
+}
+
 static int on_repaired(sd_event_source *source, const siginfo_t *si, void *userdata)
 {
     struct keeper *k = userdata;
 
     if (si->si_code != CLD_EXITED || si->si_status != EXIT_SUCCESS)
         log_warning("Repair %d of what a dead tracer traced did not finish, ignoring", si->si_pid);
+    let_held_die(k, si->si_pid); /* where it did not get so far */
     k->n_repairs--;
     release_check(k);
     return 0;
@@ -145,23 +155,11 @@ static void close_sockets(const struct keeper *k)
         close(t->control_fd);
 }
 
-static void start_repair(struct keeper *k, struct tracer *t)
+static void watch_repair(struct keeper *k, pid_t pid)
 {
     sd_event_source *source;
-    pid_t pid;
-    int r;
+    int r = sd_event_add_child(k->event, &source, pid, WEXITED, on_repaired, k);
 
-    pid = fork();
-    if (pid < 0) {
-        log_error("Cannot repair what tracer %d traced: fork failed: %s", t->process.pid,
-                  strerror(errno));
-        return;
-    }
-    if (pid == 0) {
-        close_sockets(k);
-        guard_run_repair(t);
-    }
-    r = sd_event_add_child(k->event, &source, pid, WEXITED, on_repaired, k);
     if (r < 0) {
         log_error("Cannot wait for repair %d, ignoring: %s", pid, strerror(-r));
         return;
@@ -169,6 +167,40 @@ static void start_repair(struct keeper *k, struct tracer *t)
     k->n_repairs++;
     (void)sd_event_source_set_floating(source, true);
     sd_event_source_unref(source);
+}
+
+/* Returns its pid, or 0 where there is none. */
+static pid_t start_repair(struct keeper *k, struct tracer *t)
+{
+    pid_t pid = fork();
+
+    if (pid < 0) {
+        log_error("Cannot repair what tracer %d traced: fork failed: %s", t->process.pid,
+                  strerror(errno));
+        return 0;
+    }
+    if (pid == 0) {
+        close_sockets(k);
+        guard_run_repair(t);
+    }
+    watch_repair(k, pid);
+    return pid;
+}
+
+/* The tracer stands in its exit until the repair says so. */
+static void hold(struct keeper *k, struct tracer *t)
+{
+    t->holder = start_repair(k, t);
+    if (t->holder == 0)
+        guard_let_die(t);
+}
+
+static void repair(struct keeper *k, struct tracer *t)
+{
+    if (t->holder > 0)
+        (void)kill(t->holder, SIGCONT);
+    else if (t->repair && !guard_has_to_hold(t))
+        (void)start_repair(k, t);
 }
 
 static void ready_tracer_gone(struct keeper *k)
@@ -191,8 +223,7 @@ static void tracer_gone(struct keeper *k, struct tracer *t, const struct stop *e
     k->n_tracers--;
     if (t == k->ready)
         ready_tracer_gone(k);
-    if (t->repair)
-        start_repair(k, t);
+    repair(k, t);
     tracer_free(t);
     release_check(k);
 }
@@ -203,6 +234,10 @@ static void collect(struct keeper *k, struct tracer *t)
 
     if (guard_collect(t, &end))
         tracer_gone(k, t, &end);
+    else if (t->dying && t->holder == 0 && guard_has_to_hold(t))
+        hold(k, t);
+    else if (t->holder > 0 && guard_is_held_no_more(t))
+        guard_let_die(t);
 }
 
 static int on_sigchld(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)

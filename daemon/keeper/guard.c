@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +15,9 @@
 
 /* Seconds until a repair gives up: a hostile tracee may hold it for ever. */
 #define REPAIR_TIMEOUT_SEC 10
+
+/* For a tracer that nothing holds any more. */
+#define DEATH_TIMEOUT_MSEC 1000
 
 static void plan_repair(struct tracer *t)
 {
@@ -37,7 +42,8 @@ static void let_go_on(struct tracer *t, const struct stop *stop)
     case STOP_EXIT:
         t->dying = true;
         plan_repair(t);
-        (void)ptrace_ops_cont(pid, 0);
+        if (!guard_has_to_hold(t))
+            guard_let_die(t);
         break;
     case STOP_SIGNAL_DELIVERY:
         (void)ptrace_ops_cont(pid, stop->signo);
@@ -49,6 +55,24 @@ static void let_go_on(struct tracer *t, const struct stop *stop)
         (void)ptrace_ops_cont(pid, 0);
         break;
     }
+}
+
+bool guard_has_to_hold(const struct tracer *t)
+{
+    return t->repair && repair_needs_hold(t->repair);
+}
+
+/* It is not collected: its end is the event loop's. */
+bool guard_is_held_no_more(const struct tracer *t)
+{
+    siginfo_t si;
+
+    return wait_thread(t->holder, WNOHANG | WNOWAIT, &si) > 0 && si.si_code == CLD_STOPPED;
+}
+
+void guard_let_die(struct tracer *t)
+{
+    (void)ptrace_ops_cont(t->process.pid, 0);
 }
 
 int guard_collect(struct tracer *t, struct stop *ret_end)
@@ -69,10 +93,24 @@ int guard_collect(struct tracer *t, struct stop *ret_end)
     return 0;
 }
 
+/* Where it was the keeper that died, the tracer may take a moment longer. */
+static void wait_for_death(const struct tracer *t)
+{
+    struct pollfd p = {.fd = t->process.fd, .events = POLLIN};
+
+    (void)poll(&p, 1, DEATH_TIMEOUT_MSEC);
+}
+
 void guard_run_repair(struct tracer *t)
 {
     (void)signal(SIGALRM, SIG_DFL);
     alarm(REPAIR_TIMEOUT_SEC);
+    if (guard_has_to_hold(t)) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGCONT); /* with the keeper the tracer goes, too */
+        repair_hold(t->repair);
+        raise(SIGSTOP); /* until the tracer is dead, and the keeper sends SIGCONT */
+        wait_for_death(t);
+    }
     repair_run(t->repair);
     _exit(EXIT_SUCCESS);
 }

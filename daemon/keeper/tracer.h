@@ -27,6 +27,8 @@ struct tracer {
     int control_fd;
     struct ledger *ledger;
     struct repair *repair; /* planned in the tracer's exit, run after its death */
+    pid_t
+        holder; /* the process that does the repair while the tracer stands in its exit; 0: none */
 };
 
 LIST_HEAD(tracer_list, tracer);
