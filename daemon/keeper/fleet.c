@@ -143,7 +143,7 @@ static int on_repaired(sd_event_source *source, const siginfo_t *si, void *userd
 }
 
 /* A repair must not hold open what others take for the keeper's life. */
-static void close_sockets(const struct keeper *k)
+static void close_sockets(const struct keeper *k, const struct tracer *dead)
 {
     struct tracer *t;
 
@@ -151,8 +151,11 @@ static void close_sockets(const struct keeper *k)
         close(k->bus_fd);
     if (k->listen_fd >= 0)
         close(k->listen_fd);
-    LIST_FOREACH(t, &k->tracers, tracers)
+    LIST_FOREACH(t, &k->tracers, tracers) {
         close(t->control_fd);
+        if (t->peer_fd >= 0 && t != dead)
+            close(t->peer_fd);
+    }
 }
 
 static void watch_repair(struct keeper *k, pid_t pid)
@@ -180,7 +183,7 @@ static pid_t start_repair(struct keeper *k, struct tracer *t)
         return 0;
     }
     if (pid == 0) {
-        close_sockets(k);
+        close_sockets(k, t);
         guard_run_repair(t);
     }
     watch_repair(k, pid);

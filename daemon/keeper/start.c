@@ -156,6 +156,7 @@ int start_tracer(const char *program, struct tracer **ret)
         return -ENOMEM;
     t->process = PIDREF_NULL;
     t->control_fd = -1;
+    t->peer_fd = -1;
     r = open_channels(t, &e);
     if (r < 0)
         return r;

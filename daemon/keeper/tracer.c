@@ -16,6 +16,8 @@ struct tracer *tracer_free(struct tracer *t)
         return NULL;
     if (t->control_fd >= 0)
         close(t->control_fd);
+    if (t->peer_fd >= 0)
+        close(t->peer_fd);
     pidref_done(&t->process);
     ledger_unmap(t->ledger);
     repair_free(t->repair);
@@ -59,11 +61,14 @@ int tracer_adopt(struct tracer *t, int *ret_broker_fd)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         return -errno;
     r = send_order(t, CONTROL_ADOPT, pair[1]);
-    close(pair[1]);
     if (r < 0) {
+        close(pair[1]);
         close(pair[0]);
         return r;
     }
+    if (t->peer_fd >= 0)
+        close(t->peer_fd);
+    t->peer_fd = pair[1];
     *ret_broker_fd = pair[0];
     return 0;
 }

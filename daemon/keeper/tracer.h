@@ -25,6 +25,9 @@ struct tracer {
     int guard_error; /* why it could not be seized: it lives without a guardian; 0: it has one */
     struct pidref process;
     int control_fd;
+    /* The tracer's end of its socket to the broker, kept open until its repair is done: what the
+     * broker hears of its death before that, others would attach into. -1: none */
+    int peer_fd;
     struct ledger *ledger;
     struct repair *repair; /* planned in the tracer's exit, run after its death */
     pid_t

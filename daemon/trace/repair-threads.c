@@ -19,8 +19,10 @@
 #include "daemon/trace/stop.h"
 #include "daemon/trace/wait.h"
 
-/* For one thread to stand; who sleeps in the kernel beyond that has nothing to be set right. */
-#define PATIENCE_USEC (200 * 1000)
+/* For one thread to stand; who sleeps in the kernel beyond that has nothing to be set right. A
+ * thread that only waits for a processor is waited for longer. */
+#define SLEEPER_PATIENCE_USEC (100 * 1000)
+#define PATIENCE_USEC (3 * 1000 * 1000)
 #define THREADS_MAX 65536u
 #define ROUNDS_MAX 16 /* stops on the way to the one that is waited for */
 
@@ -41,9 +43,16 @@ struct ward {
     bool was_stopped;
 };
 
+static bool sleeps(pid_t tid)
+{
+    struct proc_status status;
+
+    return proc_read_status(tid, &status) < 0 || status.state == 'D' || status.state == 'Z';
+}
+
 static bool wait_for_stop(struct thread *t)
 {
-    const uint64_t end = event_now_usec() + PATIENCE_USEC;
+    const uint64_t start = event_now_usec();
     const struct timespec nap = {.tv_nsec = 2 * 1000 * 1000};
     sigset_t mask;
     siginfo_t wait;
@@ -62,7 +71,7 @@ static bool wait_for_stop(struct thread *t)
             return t->stands;
         }
         (void)sigtimedwait(&mask, NULL, &nap);
-    } while (event_now_usec() < end);
+    } while (event_now_usec() - start < (sleeps(t->tid) ? SLEEPER_PATIENCE_USEC : PATIENCE_USEC));
     return false;
 }
 

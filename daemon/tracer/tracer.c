@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +191,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
         s->wants_ready = false;
     }
     sd_bus_detach_event(t->bus);
+    (void)shutdown(sd_bus_get_fd(t->bus), SHUT_RDWR); /* the keeper has it open, too */
     sd_bus_close(t->bus);
     return 1;
 }
@@ -231,8 +233,14 @@ static int serve(struct tracer *t, int fd, sd_bus **ret)
 int tracer_adopt(struct tracer *t, int fd)
 {
     sd_bus *bus;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     int r = serve(t, fd, &bus);
 
+    /* The keeper has it open, too: closing it would not tell the broker. */
+    if (r < 0)
+        (void)shutdown(copy, SHUT_RDWR);
+    if (copy >= 0)
+        close(copy);
     if (r < 0)
         return r;
     sd_bus_close_unref(t->bus);

@@ -25,6 +25,7 @@ static struct tracer *new_tracer(int *ret_tracer_end)
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     t->process = PIDREF_NULL;
     t->control_fd = pair[0];
+    t->peer_fd = -1;
     *ret_tracer_end = pair[1];
     return t;
 }
@@ -64,12 +65,14 @@ static void test_adopt(void **state)
     assert_true(tracer >= 0);
     assert_int_equal(write(broker, "x", 1), 1);
     assert_int_equal(read(tracer, &byte, 1), 1);
-    /* Nobody but these two has an end of it. */
+    /* The broker does not hear of the tracer's death before the keeper is done with it. */
     close(tracer);
+    assert_int_equal(recv(broker, &byte, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(errno, EAGAIN);
+    tracer_free(t);
     assert_int_equal(read(broker, &byte, 1), 0);
     close(broker);
     close(tracer_end);
-    tracer_free(t);
 }
 
 static void test_release(void **state)
@@ -116,6 +119,7 @@ static void test_free_half_built(void **state)
     assert_non_null(t);
     t->process = PIDREF_NULL;
     t->control_fd = -1;
+    t->peer_fd = -1;
     assert_null(tracer_free(t));
     assert_null(tracer_free(NULL));
 }
