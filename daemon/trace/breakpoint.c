@@ -106,6 +106,11 @@ static int take_slot(struct trace *t, struct process *p, struct breakpoint *b)
     if (r < 0)
         return r;
     b->slot = (unsigned)r;
+    r = ledger_set_debugged(t->ledger, p->pidref.pid, true);
+    if (r < 0) {
+        hardware_remove(&p->hardware, b->slot);
+        return r;
+    }
     freeze_begin(&f, t, p);
     r = sync_standing(p);
     if (r < 0)
@@ -231,7 +236,7 @@ void breakpoint_forget_all(struct trace *t, struct attachment *a)
 }
 
 /* False: there is no room for it in the child. */
-static bool copy_one(struct process *p, struct breakpoint *b)
+static bool copy_one(struct trace *t, struct process *p, struct breakpoint *b)
 {
     int slot;
 
@@ -243,8 +248,13 @@ static bool copy_one(struct process *p, struct breakpoint *b)
         return p->space != NULL;
     }
     slot = hardware_add(&p->hardware, b->o.address, b->o.size, hardware_kind_of(b->o.kind), 0);
+    if (slot < 0)
+        return false;
     b->slot = (unsigned)slot;
-    return slot >= 0;
+    if (ledger_set_debugged(t->ledger, p->pidref.pid, true) >= 0)
+        return true;
+    hardware_remove(&p->hardware, b->slot);
+    return false;
 }
 
 void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct attachment *to)
@@ -258,7 +268,7 @@ void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct 
             return; /* what nobody takes is restored in the child */
         *copy = *b;
         copy->reached = copy->hits = 0;
-        if (!copy_one(to->process, copy)) {
+        if (!copy_one(t, to->process, copy)) {
             free(copy);
             continue;
         }
