@@ -128,6 +128,69 @@ class JobControl:
         self.continue_it(tracee)
         self.assertEqual(tracee.listen(), "continued")
 
+    def test_group_stop_with_one_thread_traced_and_the_others_not(self):
+        """The kernel counts traced and untraced threads alike: the stop is complete, and over, for all."""
+        for signo in (signal.SIGSTOP, signal.SIGTSTP):
+            with self.subTest(signal=int(signo)):
+                tracee = self.tracee("job-control-stopped")
+                session = self.new_session()
+                traced = tracee.threads()[1]
+                thread, added = session.attach_thread(traced, threads="none")
+                self.assertTrue(added)
+                for i in range(harness.rounds(0.1)):
+                    tracee.signal(signo)
+                    self.assertEqual(tracee.changes(1), [(STOPPED, signo)])
+                    seen = session.events_until(lambda e: e.kind == "group-stop")
+                    self.assertEqual((seen[-1].tid, seen[-1].details), (traced, {"signal": signo}))
+                    self.assert_wait(lambda t=tracee: {t.state(o) for o in t.threads() if o != traced} == {"T"},
+                                     "the others are stopped")
+                    self.assertEqual(thread.get("State"), "group-stop")
+                    self.continue_it(tracee)
+                    self.assert_continued(tracee, i + 1)
+                    self.assert_wait(lambda: thread.get("State") == "running", "it runs again")
+                    self.assertEqual([e for e in session.events_for(0.002) if e.kind == "group-stop"], [],
+                                     "it is told once")
+                self.assertEqual(session.list_stopped(), [])
+                session.close()
+
+    def test_group_stop_while_the_one_traced_thread_is_held(self):
+        """A thread that a tracer holds does not keep the others from stopping; the parent learns of the
+        stop when it has joined them."""
+        tracee = self.tracee("job-control-stopped")
+        session = self.new_session()
+        traced = tracee.threads()[1]
+        thread, _ = session.attach_thread(traced, threads="none", stop=True)
+        tracee.signal(signal.SIGSTOP)
+        self.assert_wait(lambda: {tracee.state(t) for t in tracee.threads() if t != traced} == {"T"},
+                         "the others are stopped")
+        self.assertEqual(thread.get("State"), "stopped")
+        self.assertTrue(thread.continue_())
+        self.assertEqual(tracee.changes(1), [(STOPPED, signal.SIGSTOP)])
+        self.assert_wait(lambda: thread.get("State") == "group-stop", "it has joined them")
+        # Taken out of its group-stop and let go into it again.
+        self.assertTrue(thread.interrupt())
+        session.events_until(lambda e: e.kind == "stop" and e.stopped)
+        self.assertTrue(thread.continue_())
+        self.assert_wait(lambda: thread.get("State") == "group-stop", "it has joined them again")
+        self.assertIsNone(tracee.pending_change(), "its parent was told of something")
+        self.continue_it(tracee)
+        self.assert_continued(tracee, 1)
+        self.assert_wait(lambda: thread.get("State") == "running", "it runs again")
+
+    def test_group_stop_stays_when_the_one_traced_thread_is_detached(self):
+        tracee = self.tracee("job-control-stopped")
+        session = self.new_session()
+        thread, _ = session.attach_thread(tracee.threads()[1], threads="none")
+        tracee.signal(signal.SIGTSTP)
+        self.assertEqual(tracee.changes(1), [(STOPPED, signal.SIGTSTP)])
+        tracee.job_control_stopped = True
+        session.events_until(lambda e: e.kind == "group-stop")
+        self.assertTrue(thread.detach())
+        self.assert_runs_free(tracee)
+        self.assertIsNone(tracee.pending_change(), "its parent was told of something")
+        self.continue_it(tracee)
+        self.assert_continued(tracee, 1)
+
     def test_killed_while_it_is_stopped(self):
         tracee = self.stopped_tracee()
         session = self.new_session()
