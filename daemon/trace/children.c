@@ -191,12 +191,30 @@ static void clean_child(struct trace *t, struct tracee *creator, struct tracee *
     copy_to_sessions(t, from, child->process);
 }
 
-static struct tracee *find_child(struct trace *t, pid_t tid)
+/* Traced by us no more: nothing of it will be reported. */
+static bool is_gone(pid_t tid)
+{
+    struct proc_status status;
+    int r = proc_read_status(tid, &status);
+
+    return r == -ESRCH || (r >= 0 && status.tracer != getpid());
+}
+
+/* May be NULL: it has ended already. */
+static struct tracee *find_child(struct trace *t, const struct tracee *creator, pid_t tid,
+                                 enum stop_kind kind, bool *ret_thread)
 {
     struct tracee *child = tidmap_get(&t->tids, tid);
 
+    *ret_thread = creator->process && pidref_has_thread(&creator->process->pidref, tid);
     if (child || is_dead_stray(t, tid))
         return child;
+    if (!*ret_thread && is_gone(tid)) {
+        /* A stray stands until it is told of, so an attach has found this one and it was a thread
+         * of the same process. */
+        *ret_thread = kind == STOP_CLONE;
+        return NULL;
+    }
     return process_add_tracee(t, NULL, tid, TRACEE_NEW);
 }
 
@@ -209,12 +227,10 @@ void children_on_event(struct trace *t, struct tracee *creator, enum stop_kind k
     if (ptrace_ops_get_event_message(creator->tid, &message) < 0) /* killed, and so is a thread */
         return;
     e.child.tid = (pid_t)message;
+    child = find_child(t, creator, e.child.tid, kind, &e.child.thread);
     /* The kernel tells fork from clone by the exit signal alone (kernel/fork.c:kernel_clone()). */
-    e.child.thread = creator->process && pidref_has_thread(&creator->process->pidref, e.child.tid);
     if (e.child.thread)
         e.kind = EVENT_CLONE;
-
-    child = find_child(t, e.child.tid);
     if (child)
         child->asks_for_seccomp = creator->asks_for_seccomp;
     if (child && creator->process && e.child.thread) {

@@ -3,12 +3,14 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/ptrace-ops.h"
+#include "daemon/trace/wait.h"
 #include "tests/unit/trace-fixture.h"
 
 /* The core against real tracees, each test named after its situation. */
@@ -649,6 +651,68 @@ static void parent_in_vfork_stops_when_the_kernel_lets_it(void **state)
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+static volatile int *go;
+
+static void *end_at_once(void *unused)
+{
+    return NULL;
+}
+
+static int starts_a_thread(int ready)
+{
+    pthread_t thread;
+
+    child_is_ready(ready);
+    while (!*go)
+        usleep(200);
+    pthread_create(&thread, NULL, end_at_once, NULL);
+    sleep_for_ever(NULL);
+    return 0;
+}
+
+/* Its reports, and nobody else's. */
+static void serve_thread_to_its_end(struct fixture *f, pid_t pid, pid_t tid)
+{
+    for (int msec = 0; msec < 5000 && proc_is_thread_of(pid, tid); msec++) {
+        siginfo_t report;
+
+        while (wait_thread(tid, WNOHANG | WNOWAIT, &report) > 0)
+            trace_dispatch(f->trace, &report);
+        usleep(1000);
+    }
+    assert_false(proc_is_thread_of(pid, tid));
+}
+
+static void thread_that_an_attach_found_ends_before_its_creator_tells_of_it(void **state)
+{
+    const struct filter filter = FILTER_DEFAULT;
+    struct fixture *f = *state;
+    const struct event *e;
+    pid_t pid, tid = 0;
+
+    go = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(go, MAP_FAILED);
+    pid = fixture_start(starts_a_thread);
+    assert_int_equal(fixture_attach_with(f, f->session, pid, pid, &filter, FOLLOW_THREADS), 1);
+    *go = 1;
+    for (int msec = 0; msec < 5000 && tid == 0; msec++) {
+        usleep(1000);
+        tid = proc_for_each_thread(pid, find_other, &pid);
+    }
+    assert_true(tid > 0 && becomes(pid, 't') && becomes(tid, 't'));
+
+    assert_int_equal(fixture_attach_with(f, f->session, pid, 0, &filter, FOLLOW_THREADS), 1);
+    serve_thread_to_its_end(f, pid, tid);
+    e = fixture_find(f, f->session, EVENT_CLONE, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->child.tid, tid);
+    assert_true(e->child.thread);
+    assert_true(TAILQ_EMPTY(&f->trace->strays)); /* nothing waits for it */
+    fixture_kill(f, pid);
+    assert_true(trace_is_idle(f->trace));
+    munmap((void *)go, 4096);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -673,6 +737,7 @@ int main(void)
         TEST(killed_while_an_interrupt_is_under_way),
         TEST(process_that_is_gone),
         TEST(parent_in_vfork_stops_when_the_kernel_lets_it),
+        TEST(thread_that_an_attach_found_ends_before_its_creator_tells_of_it),
 #undef TEST
     };
 
