@@ -244,6 +244,29 @@ int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid,
     return r;
 }
 
+/* A process that is ending already takes no SIGKILL (kernel/signal.c:prepare_signal()), so whoever
+ * stands in its exit stop has to be let go; from every other stop SIGKILL takes it. */
+int trace_kill(struct trace *t, struct session *s, pid_t pid)
+{
+    struct attachment *a = session_find(s, pid);
+    struct tracee *tracee, *next;
+    int r;
+
+    if (!a)
+        return -EUNATCH;
+    r = pidref_signal(&a->process->pidref, SIGKILL);
+    if (r < 0)
+        return r;
+    for (tracee = TAILQ_FIRST(&a->process->tracees); tracee; tracee = next) {
+        next = TAILQ_NEXT(tracee, siblings);
+        if (tracee->state != TRACEE_STOPPED || tracee->stop != STOP_EXIT)
+            continue;
+        engine_drop_holds(tracee);
+        resume_settle(t, tracee);
+    }
+    return 0;
+}
+
 int trace_set_filter(struct trace *t, struct session *s, pid_t pid, struct filter *filter)
 {
     struct attachment *a = session_find(s, pid);

@@ -125,6 +125,9 @@ struct continue_options {
 int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid,
                    const struct continue_options *o);
 
+/* SIGKILL, which works in every state: no session holds what is to die. -ESRCH: it has ended. */
+int trace_kill(struct trace *t, struct session *s, pid_t pid);
+
 /* What a session is told of a process, and what holds a thread. Takes a reference to the filter. It
  * holds from now on: threads that run are stopped for a moment where that is needed. */
 int trace_set_filter(struct trace *t, struct session *s, pid_t pid, struct filter *filter);

@@ -62,17 +62,14 @@ static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *erro
     return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 
-static int send_signal(sd_bus_message *m, const struct process_object *o, int signo,
-                       sd_bus_error *error)
+/* `r` is what sending it has come to. */
+static int reply_signalled(sd_bus_message *m, pid_t pid, int signo, int r, sd_bus_error *error)
 {
-    int r = pidref_signal(&o->attachment->process->pidref, signo);
-
     if (r == -ESRCH)
-        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS, "Process %d has ended",
-                                 pid_of(o));
+        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS, "Process %d has ended", pid);
     if (r < 0)
         return sd_bus_error_set_errnof(error, r, "Could not send signal %d to process %d: %s",
-                                       signo, pid_of(o), strerror(-r));
+                                       signo, pid, strerror(-r));
     return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -80,8 +77,13 @@ static int method_kill(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct process_object o = {0};
     int r = find(m, userdata, &o, error);
+    pid_t pid;
 
-    return r < 0 ? r : send_signal(m, &o, SIGKILL, error);
+    if (r < 0)
+        return r;
+    pid = pid_of(&o); /* the process may be gone by the answer */
+    r = trace_kill(o.tracer->trace, o.session->core, pid);
+    return reply_signalled(m, pid, SIGKILL, r, error);
 }
 
 static int method_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -96,7 +98,8 @@ static int method_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (signo < 1 || signo > SIGRTMAX)
         return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                  "There is no signal %d; they are 1 to %d", signo, SIGRTMAX);
-    return send_signal(m, &o, signo, error);
+    r = pidref_signal(&o.attachment->process->pidref, signo);
+    return reply_signalled(m, pid_of(&o), signo, r, error);
 }
 
 static int append_thread(sd_bus_message *reply, const struct process_object *o,
