@@ -184,9 +184,6 @@ class Process(Object):
     def signal(self, signo):
         self.call("Signal", "i", signo)
 
-    def read_memory(self, address, size):
-        return self.call("ReadMemory", "tt", address, size)
-
     def list_threads(self):
         """Thread ids and their states."""
         return {tid: state for tid, _, state in self.call("ListThreads")}
