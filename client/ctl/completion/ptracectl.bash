@@ -28,7 +28,8 @@ __ptracectl_kinds() {
     local before=
     [[ $1 == *,* ]] && before=${1%,*},
     compgen -P "$before" -W 'stop signal group-stop clone fork vfork vfork-done exec exit exited
-                             killed lost' -- "${1##*,}"
+                             killed lost step breakpoint watchpoint syscall-enter syscall-exit
+                             seccomp' -- "${1##*,}"
 }
 
 _ptracectl() {

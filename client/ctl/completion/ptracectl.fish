@@ -14,7 +14,7 @@ end
 function __ptracectl_kinds
     set -l before (string match -r '^.*,' -- (commandline -ct | string replace -r '^--?\w+=?' ''))
     printf "$before%s\n" stop signal group-stop clone fork vfork vfork-done exec exit exited \
-        killed lost
+        killed lost step breakpoint watchpoint syscall-enter syscall-exit seccomp
 end
 
 set -l verbs run events attach sessions status threads interrupt continue detach close

@@ -168,7 +168,7 @@ struct ptraced_tracee_info {
 };
 struct ptraced_thread_info {
     pid_t tid;
-    char state[16]; /**< running, stopping, stopped, group-stop, exiting */
+    char state[16]; /**< running, stepping, stopping, stopped, group-stop, exiting */
 };
 
 /** Lists, as the caller may see them. *ret is one allocation that the caller free()s, strings
