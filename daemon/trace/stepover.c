@@ -124,6 +124,8 @@ static int look(struct trace *t, struct tracee *tracee, uint64_t at, struct atte
         return r;
     if (arch_get_role(a->regs.arch, ARCH_PC, general_of(a)) != at)
         return -ENOENT; /* it was sent elsewhere */
+    if (arch_will_restart(a->regs.arch, general_of(a)))
+        return -ENOENT; /* it will be sent back to its system call */
     r = insn_cpu_load(a->regs.arch, general_of(a), &a->cpu, &isa);
     if (r < 0) {
         a->insn.class = INSN_IN_PLACE;
@@ -171,6 +173,36 @@ static enum stepover pass(struct trace *t, struct attempt *a)
     return STEPOVER_LATER;
 }
 
+/* Inside of a system call the program counter stands behind it already, and what it returns is still
+ * to be written: the instruction there is not the next to be executed. The thread meets its
+ * breakpoint when it comes back. */
+static bool is_inside_call(const struct tracee *tracee)
+{
+    switch ((enum stop_kind)tracee->stop) {
+    case STOP_SYSCALL:
+        return tracee->call_is_known; /* at its entry; calls.c forgets it at the exit */
+    case STOP_SECCOMP:
+    case STOP_CLONE:
+    case STOP_FORK:
+    case STOP_VFORK:
+    case STOP_VFORK_DONE:
+    case STOP_EXEC:
+    case STOP_EXIT:
+        return true;
+    case STOP_NONE:
+    case STOP_TRAP:
+    case STOP_GROUP:
+    case STOP_SIGNAL_DELIVERY:
+    case STOP_STEP:
+    case STOP_BREAK:
+    case STOP_HARDWARE:
+    case STOP_EXITED:
+    case STOP_KILLED:
+        break;
+    }
+    return false;
+}
+
 enum stepover stepover_begin(struct trace *t, struct tracee *tracee)
 {
     uint64_t at = tracee->passing_at;
@@ -180,7 +212,8 @@ enum stepover stepover_begin(struct trace *t, struct tracee *tracee)
     if (tracee->steps_in_place)
         return STEPOVER_LATER;
     tracee->passing_at = 0;
-    if (at == 0 || !tracee->process || !space_find(tracee->process->space, at))
+    if (at == 0 || is_inside_call(tracee) || !tracee->process ||
+        !space_find(tracee->process->space, at))
         return STEPOVER_NONE;
     if (look(t, tracee, at, &a) >= 0)
         result = pass(t, &a);
@@ -211,7 +244,7 @@ bool stepover_emulates_flags(struct trace *t, struct tracee *tracee)
 #if !defined(__x86_64__) && !defined(__i386__)
     return false;
 #endif
-    if (is_at_flags(tracee, &pc) && look(t, tracee, pc, &a) >= 0)
+    if (!is_inside_call(tracee) && is_at_flags(tracee, &pc) && look(t, tracee, pc, &a) >= 0)
         done = emulate(&a);
     regs_done(&a.regs);
     return done;

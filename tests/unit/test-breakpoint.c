@@ -768,6 +768,32 @@ static void stepped_pushf_stores_no_trap_flag(void **state)
     fixture_kill(f, pid);
 }
 
+static void breakpoint_behind_a_call_that_is_under_way(void **state)
+{
+    struct filter filter = FILTER_DEFAULT;
+    struct fixture *f = *state;
+    pid_t pid = start(one_thread_calls, f_syscall);
+    const uint64_t behind = (uint64_t)(uintptr_t)f_syscall + 2;
+    uint64_t pc = 0;
+
+    filter.stops = EVENT_BIT(EVENT_SYSCALL_ENTER);
+    assert_int_equal(filter_add_call(&filter, SYS_getppid), 0);
+    assert_int_equal(fixture_attach_with(f, f->session, pid, 0, &filter, FOLLOW_THREADS), 1);
+    shared->go = 1;
+    assert_non_null(fixture_find(f, f->session, EVENT_SYSCALL_ENTER, 2000));
+    assert_int_equal(regs_read_role(pid, ARCH_PC, &pc), 0);
+    assert_true(pc == behind);
+    /* It stands there, but has not come there yet. */
+    add(f, pid, &(struct breakpoint_options){.address = behind});
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
+    assert_int_equal(fixture_next(f, f->session)->kind, EVENT_BREAKPOINT);
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
+    assert_int_equal(fixture_next(f, f->session)->kind, EVENT_SYSCALL_ENTER);
+    assert_int_equal(shared->calls[0], 1);
+    assert_int_equal(shared->wrong, 0);
+    fixture_kill(f, pid);
+}
+
 static void neighbours_are_masked_too(void **state)
 {
     function *volatile call = f_relative;
@@ -813,6 +839,7 @@ int main(void)
         TEST(text_that_is_written_over_a_breakpoint),
         TEST(neighbours_are_masked_too),
         TEST(stepped_pushf_stores_no_trap_flag),
+        TEST(breakpoint_behind_a_call_that_is_under_way),
 #undef TEST
     };
 
