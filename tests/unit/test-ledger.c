@@ -210,6 +210,74 @@ static void records_outlive_a_writer_that_is_killed(void **state)
     assert_int_equal(ledger_get_signal(f->reader, 0)->info.si_value.sival_int, 7);
 }
 
+static void text_and_the_copy_in_it_are_read_until_they_are_cleared(void **state)
+{
+    const struct insn_copy copy = {.from = 0x1000, .to = 0x2000, .length = 3};
+    const uint8_t original[16] = "original bytes..";
+    struct fixture *f = *state;
+    const struct ledger_text *text;
+    int slot = ledger_record_text(f->writer, 100, 0x2000, original, sizeof(original));
+
+    assert_int_equal(slot, 0);
+    assert_int_equal(ledger_get_texts_used(f->reader), 1);
+    text = ledger_get_text(f->reader, slot);
+    assert_int_equal(text->pid, 100);
+    assert_int_equal(text->through, 0);
+    ledger_set_copy(f->writer, slot, 101, &copy);
+    assert_int_equal(text->through, 101);
+    assert_memory_equal(&text->copy, &copy, sizeof(copy));
+    ledger_clear_text(f->writer, slot);
+    assert_int_equal(text->pid, 0);
+    assert_int_equal(ledger_record_text(f->writer, 100, 0x2000, original, sizeof(original)), slot);
+    assert_int_equal(text->through, 0);
+}
+
+static void slot_that_was_put_off_is_not_so_for_the_next_signal(void **state)
+{
+    struct fixture *f = *state;
+    int slot = record(f, 101, SIGUSR1, 1);
+
+    ledger_mark_put_off(f->writer, slot);
+    assert_true(ledger_get_signal(f->reader, slot)->put_off);
+    ledger_clear_signal(f->writer, slot);
+    assert_int_equal(record(f, 102, SIGUSR1, 2), slot);
+    assert_false(ledger_get_signal(f->reader, slot)->put_off);
+}
+
+static void process_is_listed_while_it_needs_something(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(ledger_set_debugged(f->writer, 100, false), 0);
+    assert_int_equal(ledger_get_processes_used(f->reader), 0);
+    assert_int_equal(ledger_set_debugged(f->writer, 100, true), 0);
+    ledger_set_stopped(f->writer, 100, true);
+    assert_int_equal(ledger_get_processes_used(f->reader), 1);
+    assert_true(ledger_get_process(f->reader, 0)->debugged);
+    assert_int_equal(ledger_set_debugged(f->writer, 100, false), 0);
+    assert_int_equal(ledger_get_process(f->reader, 0)->pid, 100);
+    ledger_set_stopped(f->writer, 100, false);
+    assert_int_equal(ledger_get_process(f->reader, 0)->pid, 0);
+    for (pid_t pid = 1; pid <= LEDGER_PROCESSES; pid++)
+        assert_int_equal(ledger_set_debugged(f->writer, pid, true), 0);
+    assert_int_equal(ledger_set_debugged(f->writer, LEDGER_PROCESSES + 1, true), -ENOSPC);
+    ledger_forget_process(f->writer, 7);
+    assert_int_equal(ledger_set_debugged(f->writer, LEDGER_PROCESSES + 1, true), 0);
+}
+
+static void nothing_is_cleared_after_the_tracer_has_left(void **state)
+{
+    struct fixture *f = *state;
+    int slot = record(f, 101, SIGUSR1, 1), text;
+
+    text = ledger_record_text(f->writer, 100, 0x2000, (const uint8_t *)"x", 1);
+    ledger_leave(f->writer);
+    ledger_clear_signal(f->writer, slot);
+    ledger_clear_text(f->writer, text);
+    assert_int_equal(ledger_get_signal(f->reader, slot)->tid, 101);
+    assert_int_equal(ledger_get_text(f->reader, text)->pid, 100);
+}
+
 static void descriptor_that_cannot_be_mapped_is_an_error(void **state)
 {
     struct ledger *l = NULL;
@@ -236,6 +304,10 @@ int main(void)
         TEST(neither_side_can_take_the_memory_away),
         TEST(kernel_writes_a_wait_straight_into_it),
         TEST(records_outlive_a_writer_that_is_killed),
+        TEST(text_and_the_copy_in_it_are_read_until_they_are_cleared),
+        TEST(slot_that_was_put_off_is_not_so_for_the_next_signal),
+        TEST(process_is_listed_while_it_needs_something),
+        TEST(nothing_is_cleared_after_the_tracer_has_left),
         cmocka_unit_test(descriptor_that_cannot_be_mapped_is_an_error),
 #undef TEST
     };

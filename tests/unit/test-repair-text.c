@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/trace/breakpoint.h"
+#include "daemon/trace/hardware.h"
 #include "daemon/trace/lastwait.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/repair.h"
@@ -55,6 +56,7 @@ static volatile struct {
 
 static struct ledger *ledger;
 static pid_t target, tracer;
+static bool uses_hardware; /* the tracer uses a debug register instead */
 
 /* ---- the program ---------------------------------------------------------------------------- */
 
@@ -91,7 +93,47 @@ static int two_threads_call(int ready)
     return 0;
 }
 
+static int forks_all_the_time(int ready)
+{
+    int status;
+    pid_t pid;
+
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+    signal(SIGCONT, on_continue);
+    child_is_ready(ready);
+    for (long n = 0;; n++) {
+        pid = fork();
+        if (pid == 0)
+            _exit(shared->call(n) == n + 1 ? 0 : 1);
+        if (waitpid(pid, &status, 0) != pid || status != 0)
+            shared->wrong++;
+        shared->calls[0]++;
+        shared->calls[1]++;
+    }
+    return 0;
+}
+
 /* ---- the tracer ----------------------------------------------------------------------------- */
+
+/* In the threads as they stand; the program will meet them when it is let go. */
+static int set_debug_registers(struct fixture *f)
+{
+    struct hardware h = {0};
+    struct tracee *tracee;
+
+    if (hardware_add(&h, (uintptr_t)&shared->calls[0], 8, HARDWARE_WRITE, 0) < 0 ||
+        ledger_set_debugged(ledger, target, true) < 0 ||
+        trace_interrupt(f->trace, f->session, target, 0) < 0)
+        return -1;
+    fixture_serve(f, 20);
+    TAILQ_FOREACH(tracee, &process_find(f->trace, target)->tracees, siblings) {
+        uint32_t known = 0;
+
+        if (hardware_sync(&h, tracee->tid, &known) < 0)
+            return -1;
+    }
+    return 0;
+}
 
 static int traces(int ready)
 {
@@ -112,8 +154,10 @@ static int traces(int ready)
     f.trace->ledger = ledger;
     ledger_set_tracer(ledger, getpid());
     if (fixture_attach(&f, f.session, target, 0) != 1 ||
-        breakpoint_add(f.trace, session_find(f.session, target), &o, &id) < 0)
+        (!uses_hardware && breakpoint_add(f.trace, session_find(f.session, target), &o, &id) < 0))
         return 2;
+    if (uses_hardware && set_debug_registers(&f) < 0)
+        return 4;
     child_is_ready(ready);
     for (;;)
         if (trace_next(f.trace, 0, &report) > 0)
@@ -172,6 +216,14 @@ static bool text_is_clean(void)
     return clean;
 }
 
+static bool stands_still(void)
+{
+    uint64_t before = shared->calls[0] + shared->calls[1];
+
+    usleep(5000);
+    return shared->calls[0] + shared->calls[1] == before;
+}
+
 /* Both threads go on calling. */
 static bool goes_on(void)
 {
@@ -185,11 +237,9 @@ static bool goes_on(void)
     return false;
 }
 
-/* Returns whether the program has lived through it; then it must be whole. */
-static bool one_round(function *call, useconds_t pause, unsigned after_usec)
+static void start(int (*program)(int ready), function *call, useconds_t pause)
 {
-    int status = 0, fd;
-    bool lives;
+    int fd;
 
     memset((void *)shared, 0, sizeof(*shared));
     shared->call = call;
@@ -197,29 +247,48 @@ static bool one_round(function *call, useconds_t pause, unsigned after_usec)
     assert_return_code(ledger_create(&fd), 0);
     assert_return_code(ledger_map(fd, &ledger), 0);
     close(fd);
-    target = fixture_start(two_threads_call);
+    target = fixture_start(program);
     tracer = fixture_start(traces);
     assert_return_code(ptrace_ops_seize(tracer, PTRACE_O_TRACEEXIT), 0);
-    usleep(after_usec);
-    kill_and_repair();
-    lives = goes_on();
-    if (lives) {
-        assert_int_equal(shared->wrong, 0);
-        assert_int_equal(shared->continued, 0);
-        assert_int_equal(proc_tracer(target), 0);
-        assert_true(text_is_clean());
-    } else if (waitpid(target, &status, WNOHANG) == target) {
-        print_message("killed by signal %d\n", WTERMSIG(status));
-        target = 0;
-    } else
-        fail_msg("it neither runs nor is dead: state %c, tracer %d, calls %lu %lu",
-                 proc_state(target), proc_tracer(target), shared->calls[0], shared->calls[1]);
+}
+
+static void end(void)
+{
     if (target > 0) {
         kill(target, SIGKILL);
         waitpid(target, NULL, 0);
     }
     target = 0;
     ledger_unmap(ledger);
+    ledger = NULL;
+}
+
+static void assert_whole(void)
+{
+    assert_int_equal(shared->wrong, 0);
+    assert_int_equal(shared->continued, 0);
+    assert_int_equal(proc_tracer(target), 0);
+    assert_true(text_is_clean());
+}
+
+/* Returns whether the program has lived through it; then it must be whole. */
+static bool one_round(int (*program)(int ready), function *call, useconds_t pause,
+                      unsigned after_usec)
+{
+    bool lives;
+
+    start(program, call, pause);
+    usleep(after_usec);
+    kill_and_repair();
+    lives = goes_on();
+    if (lives)
+        assert_whole();
+    else if (waitpid(target, NULL, WNOHANG) != 0)
+        target = 0; /* dead, and perhaps buried by the repair: its tracer is its parent here */
+    else
+        fail_msg("it neither runs nor is dead: state %c, calls %lu %lu", proc_state(target),
+                 shared->calls[0], shared->calls[1]);
+    end();
     return lives;
 }
 
@@ -245,12 +314,12 @@ static bool can_collect_last(void)
     return r >= 0;
 }
 
-static void survives(const char *what, function *call, useconds_t pause)
+static void survives(const char *what, int (*program)(int ready), function *call, useconds_t pause)
 {
     unsigned n = get_rounds(), survivors = 0;
 
     for (unsigned i = 0; i < n; i++)
-        survivors += one_round(call, pause, 2000 + (i * 7919) % 15000);
+        survivors += one_round(program, call, pause, 2000 + (i * 7919) % 15000);
     print_message("%s: %u of %u survive\n", what, survivors, n);
     if (can_collect_last())
         assert_int_equal(survivors, n);
@@ -258,27 +327,67 @@ static void survives(const char *what, function *call, useconds_t pause)
 
 static void emulated_instruction_at_a_thousand_hits_a_second(void **state)
 {
-    survives("emulated, 1,000 a second", f_push, 1000);
+    survives("emulated, 1,000 a second", two_threads_call, f_push, 1000);
 }
 
 static void emulated_instruction_in_a_tight_loop(void **state)
 {
-    survives("emulated, tight loop", f_push, 0);
+    survives("emulated, tight loop", two_threads_call, f_push, 0);
 }
 
 static void displaced_instruction_at_a_thousand_hits_a_second(void **state)
 {
-    survives("displaced, 1,000 a second", f_multiply, 1000);
+    survives("displaced, 1,000 a second", two_threads_call, f_multiply, 1000);
 }
 
 static void displaced_instruction_in_a_tight_loop(void **state)
 {
-    survives("displaced, tight loop", f_multiply, 0);
+    survives("displaced, tight loop", two_threads_call, f_multiply, 0);
 }
 
 static void short_instruction_in_a_tight_loop(void **state)
 {
-    survives("two bytes, tight loop", f_convert, 0);
+    survives("two bytes, tight loop", two_threads_call, f_convert, 0);
+}
+
+/* Their memory is a copy, breakpoint and all, whoever has come to their creator's event. */
+static void children_are_given_their_text_back(void **state)
+{
+    survives("forking all the time", forks_all_the_time, f_push, 0);
+}
+
+static void job_control_stop_stays_one(void **state)
+{
+    for (int i = 0; i < 5; i++) {
+        start(two_threads_call, f_push, 0);
+        usleep(3000);
+        assert_return_code(kill(target, i % 2 ? SIGSTOP : SIGTSTP), errno);
+        for (int msec = 0; msec < 1000 && !stands_still(); msec++)
+            usleep(1000);
+        kill_and_repair();
+        assert_true(becomes(target, 'T'));
+        usleep(10000);
+        assert_int_equal(proc_state(target), 'T');
+        assert_whole();
+        assert_return_code(kill(target, SIGCONT), errno);
+        assert_true(goes_on());
+        assert_int_equal(shared->continued, 1);
+        end();
+    }
+}
+
+static void debug_registers_are_cleared(void **state)
+{
+    uses_hardware = true;
+    for (int i = 0; i < 5; i++) {
+        start(two_threads_call, f_push, 0);
+        usleep(1000);
+        kill_and_repair();
+        assert_true(goes_on());
+        assert_whole();
+        end();
+    }
+    uses_hardware = false;
 }
 
 static int teardown(void **state)
@@ -303,6 +412,9 @@ int main(void)
         TEST(displaced_instruction_at_a_thousand_hits_a_second),
         TEST(displaced_instruction_in_a_tight_loop),
         TEST(short_instruction_in_a_tight_loop),
+        TEST(children_are_given_their_text_back),
+        TEST(job_control_stop_stays_one),
+        TEST(debug_registers_are_cleared),
 #undef TEST
     };
 
