@@ -35,16 +35,15 @@ struct ring {
 
 static bool is_supported(int fd)
 {
-    struct {
-        struct io_uring_probe head;
-        struct io_uring_probe_op ops[OP_FUTEX_WAIT + 1];
-    } probe = {0};
+    const unsigned n = OP_FUTEX_WAIT + 1;
+    _cleanup_free_ struct io_uring_probe *probe =
+        calloc(1, sizeof(*probe) + n * sizeof(probe->ops[0]));
 
-    if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_PROBE, &probe, OP_FUTEX_WAIT + 1) < 0)
+    if (!probe || syscall(SYS_io_uring_register, fd, IORING_REGISTER_PROBE, probe, n) < 0)
         return false;
-    return probe.head.last_op >= OP_FUTEX_WAIT &&
-           (probe.ops[OP_WAITID].flags & IO_URING_OP_SUPPORTED) &&
-           (probe.ops[OP_FUTEX_WAIT].flags & IO_URING_OP_SUPPORTED);
+    return probe->last_op >= OP_FUTEX_WAIT &&
+           (probe->ops[OP_WAITID].flags & IO_URING_OP_SUPPORTED) &&
+           (probe->ops[OP_FUTEX_WAIT].flags & IO_URING_OP_SUPPORTED);
 }
 
 static int ring_map(struct ring *r)

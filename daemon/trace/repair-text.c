@@ -116,6 +116,20 @@ static const struct ledger_process *find_in_ledger(const struct repair_text *r, 
     return NULL;
 }
 
+/* Somebody's SIGSTOP is on its way, or is what a thread stands at: told from ours by being there
+ * before. */
+static int is_about_to_stop(pid_t tid, void *userdata)
+{
+    const struct patient *p = userdata;
+    struct proc_status status;
+    struct proc_stat stat;
+
+    if (proc_read_stat(p->process.pid, tid, &stat) >= 0 && stat.state == 't' &&
+        stat.exit_code == SIGSTOP)
+        return 1;
+    return proc_read_status(tid, &status) >= 0 && (status.pending & UINT64_C(1) << (SIGSTOP - 1));
+}
+
 /* Not one that has got the number of a dead one: what the standing tracer traces is not reaped. */
 static void add_patient(struct repair_text *r, pid_t pid, pid_t text_of)
 {
@@ -132,7 +146,7 @@ static void add_patient(struct repair_text *r, pid_t pid, pid_t text_of)
     if (pidref_open(pid, &p.process) < 0)
         return;
     p.is_debugged = l && l->debugged;
-    p.was_stopped = l && l->stopped;
+    p.was_stopped = (l && l->stopped) || proc_for_each_thread(pid, is_about_to_stop, &p) > 0;
     r->patients[r->n_patients++] = p;
 }
 

@@ -257,6 +257,29 @@ static bool take_continue(const struct ward *w, struct thread *t)
     return false;
 }
 
+/* The kernel drops them with a SIGCONT; they came from elsewhere, and are sent again behind it. */
+static uint64_t get_stops_waiting(const struct ward *w)
+{
+    const uint64_t from_terminal =
+        UINT64_C(1) << (SIGTSTP - 1) | UINT64_C(1) << (SIGTTIN - 1) | UINT64_C(1) << (SIGTTOU - 1);
+    uint64_t pending = 0;
+
+    for (size_t i = 0; i < w->n; i++) {
+        struct proc_status status;
+
+        if (proc_read_status(w->threads[i].tid, &status) >= 0)
+            pending |= status.pending;
+    }
+    return pending & from_terminal;
+}
+
+static void send_again(const struct ward *w, uint64_t signals)
+{
+    for (int signo = 1; signals >> (signo - 1); signo++)
+        if (signals & UINT64_C(1) << (signo - 1))
+            (void)pidref_signal(&w->patient->process, signo);
+}
+
 /* Without the program's handler seeing it. */
 static void continue_unseen(struct ward *w)
 {
@@ -281,8 +304,12 @@ void repair_threads(const struct repair_text *r, const struct patient *p)
     seize_all(&w);
     for (size_t i = 0; i < w.n; i++)
         treat(&w, &w.threads[i]);
-    if (!w.was_stopped)
+    if (!w.was_stopped) {
+        uint64_t stops = get_stops_waiting(&w);
+
         continue_unseen(&w);
+        send_again(&w, stops);
+    }
     for (size_t i = 0; i < w.n; i++)
         if (w.threads[i].stands)
             (void)ptrace_ops_detach(w.threads[i].tid, w.threads[i].deliver);
