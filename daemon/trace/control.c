@@ -267,19 +267,49 @@ int trace_kill(struct trace *t, struct session *s, pid_t pid)
     return 0;
 }
 
+/* Those who run in another way than the filter needs are told to stop for a moment; true: some are.
+ */
+static bool kick_process(struct attachment *a)
+{
+    struct tracee *tracee;
+    bool kicked = false;
+
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
+        if (!engine_find(tracee, a))
+            continue;
+        resume_kick(tracee);
+        kicked |= tracee->state == TRACEE_STOPPING;
+    }
+    return kicked;
+}
+
+/* A call that one of them is in could go by until it has stopped. */
+static void collect_process(struct trace *t, struct process *p)
+{
+    _cleanup_free_ pid_t *tids = NULL;
+    struct batch b;
+    size_t n;
+
+    if (batch_list_threads(p, &tids, &n) < 0)
+        return; /* they follow by themselves */
+    batch_begin(&b, t);
+    for (size_t i = 0; i < n; i++)
+        batch_collect(&b, tids[i]);
+    batch_end(&b);
+    stepover_run_later(t);
+}
+
 int trace_set_filter(struct trace *t, struct session *s, pid_t pid, struct filter *filter)
 {
     struct attachment *a = session_find(s, pid);
-    struct tracee *tracee;
 
     if (!a)
         return -EUNATCH;
     filter_ref(filter);
     filter_unref(a->filter);
     a->filter = filter;
-    TAILQ_FOREACH(tracee, &a->process->tracees, siblings)
-        if (engine_find(tracee, a))
-            resume_kick(tracee);
+    if (kick_process(a))
+        collect_process(t, a->process);
     return 0;
 }
 

@@ -129,7 +129,8 @@ int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid,
 int trace_kill(struct trace *t, struct session *s, pid_t pid);
 
 /* What a session is told of a process, and what holds a thread. Takes a reference to the filter. It
- * holds from now on: threads that run are stopped for a moment where that is needed. */
+ * holds when this returns: threads that run are stopped for a moment where that is needed, and
+ * waited for, but for those that the kernel cannot stop now. */
 int trace_set_filter(struct trace *t, struct session *s, pid_t pid, struct filter *filter);
 
 /* Lets go. What does not stand within the batch's patience follows when it does. */

@@ -254,6 +254,21 @@ static void each_call_is_told_at_both_ends_and_nothing_stops(void **state)
     fixture_kill(f, pid);
 }
 
+/* Nobody serves stops between the filter and the call. */
+static void filter_holds_when_it_is_set(void **state)
+{
+    struct filter filter = FILTER_DEFAULT;
+    struct fixture *f = *state;
+    pid_t pid = start(makes_calls);
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    filter.report = EVENT_CALLS;
+    assert_int_equal(fixture_set_filter(f, f->session, pid, &filter), 0);
+    assert_int_equal(tidmap_get(&f->trace->tids, pid)->state, TRACEE_RUNNING);
+    assert_int_equal(tidmap_get(&f->trace->tids, pid)->resumed, RESUME_SYSCALL);
+    fixture_kill(f, pid);
+}
+
 static void only_calls_that_fail_are_told(void **state)
 {
     struct filter filter = FILTER_DEFAULT;
@@ -560,6 +575,7 @@ int main(void)
         TEST(range_is_stepped_through_with_one_event),
         TEST(step_of_one_session_is_none_of_the_others),
         TEST(each_call_is_told_at_both_ends_and_nothing_stops),
+        TEST(filter_holds_when_it_is_set),
         TEST(only_calls_that_fail_are_told),
         TEST(call_is_captured_while_the_thread_stands),
         TEST(thread_goes_from_call_to_call),
