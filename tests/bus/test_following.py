@@ -191,9 +191,9 @@ class Following:
             seen += session.events_for(0.05)
             process.interrupt()
             process.continue_()
-        report = tracee.ask()
-        self.assertEqual(report["wrong"], 0)
-        self.assertGreater(report["killed"], 0)
+        self.assert_wait(lambda: seen.extend(session.events_for(0.05)) or tracee.ask()["killed"] > 0,
+                         "a child is killed")
+        self.assertEqual(tracee.ask()["wrong"], 0)
         for pid in {e.pid for e in seen}:
             serials = [e.serial for e in seen if e.pid == pid]
             self.assertEqual(serials, sorted(set(serials)), "none is seen twice, and all in order")

@@ -163,7 +163,7 @@ class JobControl:
         tracee.signal(signal.SIGSTOP)
         self.assert_wait(lambda: {tracee.state(t) for t in tracee.threads() if t != traced} == {"T"},
                          "the others are stopped")
-        self.assertEqual(thread.get("State"), "stopped")
+        self.assert_wait(lambda: thread.get("State") == "stopped", "it is held")
         self.assertTrue(thread.continue_())
         self.assertEqual(tracee.changes(1), [(STOPPED, signal.SIGSTOP)])
         self.assert_wait(lambda: thread.get("State") == "group-stop", "it has joined them")

@@ -224,14 +224,14 @@ char proc_state(pid_t tid)
 
 bool becomes(pid_t tid, char state)
 {
-    for (int msec = 0; msec < 1000 && proc_state(tid) != state; msec++)
+    for (int msec = 0; msec < 5000 && proc_state(tid) != state; msec++)
         nap();
     return proc_state(tid) == state;
 }
 
 bool is_let_go(struct fixture *f, pid_t tid)
 {
-    for (int msec = 0; msec < 1000 && proc_tracer(tid) != 0; msec++)
+    for (int msec = 0; msec < 5000 && proc_tracer(tid) != 0; msec++)
         if (!serve_one(f))
             nap();
     return proc_tracer(tid) == 0;

@@ -61,7 +61,7 @@ int fixture_continue_in(struct fixture *f, struct session *s, pid_t pid, pid_t t
                         enum resume_mode mode);
 
 char proc_state(pid_t tid);
-/* Waits, a second at the most, until /proc shows that state: a thread that was let go takes a
+/* Waits, five seconds at the most, until /proc shows that state: a thread that was let go takes a
  * moment to get there. */
 bool becomes(pid_t tid, char state);
 /* Serves until nobody traces the thread; a loaded machine may take longer than a detach waits. */
