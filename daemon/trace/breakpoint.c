@@ -111,6 +111,7 @@ static int take_slot(struct trace *t, struct process *p, struct breakpoint *b)
         hardware_remove(&p->hardware, b->slot);
         return r;
     }
+    (void)lastwait_arm(t->ledger, &t->lastwait_fd);
     freeze_begin(&f, t, p);
     r = sync_standing(p);
     if (r < 0)
