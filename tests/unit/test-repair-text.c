@@ -250,6 +250,9 @@ static void start(int (*program)(int ready), function *call, useconds_t pause)
     assert_return_code(ledger_map(fd, &ledger), 0);
     close(fd);
     target = fixture_start(program);
+    /* An orphaned process group takes no SIGTSTP, and whoever runs the test may have made it one.
+     */
+    assert_return_code(setpgid(target, target), errno);
     tracer = fixture_start(traces);
     assert_return_code(ptrace_ops_seize(tracer, PTRACE_O_TRACEEXIT), 0);
 }
