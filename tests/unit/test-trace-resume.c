@@ -117,6 +117,8 @@ static void one_thread_steps_while_all_others_stand(void **state)
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
     tid = shared->tids[2];
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+    for (int i = 0; i < 500 && count_stopped(f, pid) < 4; i++)
+        fixture_serve_for(f, 10);
     assert_int_equal(count_stopped(f, pid), 4);
     while (fixture_find(f, f->session, EVENT_STOP, 10))
         ;
