@@ -134,7 +134,9 @@ static int compare(const void *a, const void *b)
 
 void job_print_median(uint64_t *nsec, size_t n)
 {
+    const size_t middle = n / 2;
+
     qsort(nsec, n, sizeof(*nsec), compare);
-    printf("{\"median\":%.3f,\"rounds\":%zu}\n", n > 0 ? (double)nsec[n / 2] / NSEC_PER_USEC : 0.0,
+    printf("{\"median\":%.3f,\"rounds\":%zu}\n", n > 0 ? (double)nsec[middle] / NSEC_PER_USEC : 0.0,
            n);
 }
