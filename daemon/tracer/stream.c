@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <linux/audit.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "bus-api/escape.h"
@@ -65,6 +66,13 @@ static const char *arch_name(uint32_t arch)
         return "unknown";
     }
 }
+
+/* The core's captures go into the record as they are. */
+_Static_assert(sizeof(struct captured) == sizeof(struct ptraced_capture) &&
+                   offsetof(struct captured, argument) ==
+                       offsetof(struct ptraced_capture, argument) &&
+                   offsetof(struct captured, size) == offsetof(struct ptraced_capture, size),
+               "the core and the contract lay captures out alike");
 
 static int add_call(struct ptraced_event_record *r, const struct event *e)
 {
