@@ -125,6 +125,8 @@ static int add_thread(struct scan *scan, pid_t tid, enum tracee_state state)
     if (!tracee)
         return -ENOMEM;
     tracee->asks_for_seccomp = (scan->options & PTRACE_O_TRACESECCOMP) != 0;
+    tracee->stops_at_exit = (scan->options & PTRACE_O_TRACEEXIT) != 0;
+    tracee->options_known = state == TRACEE_RUNNING; /* else it has its creator's */
     if (!pidref_has_thread(&scan->process->pidref, tid)) {
         resume_release(scan->trace, tracee); /* the number names another's thread by now */
         return 0;

@@ -231,8 +231,8 @@ void children_on_event(struct trace *t, struct tracee *creator, enum stop_kind k
     /* The kernel tells fork from clone by the exit signal alone (kernel/fork.c:kernel_clone()). */
     if (e.child.thread)
         e.kind = EVENT_CLONE;
-    if (child)
-        child->asks_for_seccomp = creator->asks_for_seccomp;
+    if (child && !child->options_known) /* else an attach was quicker, and it has run since */
+        resume_inherit_options(child, creator);
     if (child && creator->process && e.child.thread) {
         if (!child->process)
             process_adopt(t, creator->process, child);
@@ -331,8 +331,10 @@ void children_forget_others(struct trace *t, struct tracee *tracee, pid_t former
         next = TAILQ_NEXT(other, siblings);
         if (other == tracee)
             continue;
-        if (other->tid == former)
+        if (other->tid == former) {
             take_over_engines(tracee, other);
+            resume_inherit_options(tracee, other);
+        }
         process_remove_tracee(t, other);
     }
     /* The threads that could still have told of earlier children are gone. */

@@ -41,7 +41,8 @@ static void on_group_stop(struct trace *t, struct tracee *tracee, const struct s
     engine_report(t, tracee, &e);
 }
 
-/* A thread that is killed goes on from any stop to its exit stop, which a wait reports anew. */
+/* A thread that is killed goes on from any stop to its exit stop, if it has one, or to its end; a
+ * wait reports either anew. */
 static bool has_gone_on(const siginfo_t *info, const struct stop *stop)
 {
     return info->si_signo != stop->signo || info->si_code == (SIGTRAP | PTRACE_EVENT_EXIT << 8);
@@ -113,12 +114,14 @@ static void on_exec(struct trace *t, struct tracee *tracee)
     if (ptrace_ops_get_event_message(tracee->tid, &message) >= 0)
         e.old_tid = (pid_t)message;
     tracee->group_signo = 0;
+    tracee->exit_is_told = false; /* a leader's that was taken over */
     if (tracee->process) {
         struct attachment *a;
 
         TAILQ_FOREACH(a, &tracee->process->attachments, by_process)
             breakpoint_forget_all(t, a);
         space_forget(tracee->process);
+        ledger_settle_trap(t->ledger); /* what is recorded from now on is of the new program */
         memory_forget(tracee->process);
         tracee->process->hardware = (struct hardware){0};
         tracee->hardware_known = 0;
@@ -132,7 +135,8 @@ static void on_exec(struct trace *t, struct tracee *tracee)
     event_data_unref(e.data);
 }
 
-/* Whoever was killed out of a stop in the moment that it was resumed went past its exit stop. */
+/* Whoever was killed out of a stop in the moment that it was resumed went past its exit stop, and
+ * it had none while nobody asked for it (resume.c). */
 static void make_up_for_exit(struct trace *t, struct tracee *tracee, const struct event *end)
 {
     struct event e = *end;
@@ -238,13 +242,14 @@ static void forget_stop(struct trace *t, struct tracee *tracee)
     tracee->suppressed = false;
 }
 
-/* Stops that cannot be left to the kernel while they are looked at: when their tracer dies before
- * it has collected them, the tracee gets a SIGTRAP. Execs, whose thread answers no request before
- * that, since it changed its id (kernel/ptrace.c:looks_like_a_spurious_pid()). And ends: collecting
- * is what buries the dead. */
+/* Stops that cannot be left to the kernel while they are looked at. One for SIGTRAP: when its
+ * tracer dies before it has collected it, the tracee gets that signal. (What is left of a
+ * system-call-stop then is SIGTRAP | 0x80, which is no signal: kernel/signal.c:send_sig_info()
+ * refuses it.) Execs, whose thread answers no request before that, since it changed its id
+ * (kernel/ptrace.c:looks_like_a_spurious_pid()). And ends: collecting is what buries the dead. */
 static bool collects_at_once(const struct stop *stop)
 {
-    return stop_is_end(stop->kind) || stop->kind == STOP_EXEC || stop->kind == STOP_SYSCALL ||
+    return stop_is_end(stop->kind) || stop->kind == STOP_EXEC ||
            (stop->kind == STOP_SIGNAL_DELIVERY && stop->signo == SIGTRAP);
 }
 
@@ -366,6 +371,7 @@ void trace_dispatch(struct trace *t, const siginfo_t *wait)
             ;
     if (t->gather)
         control_gather(t);
+    regs_done(&t->at_break);
     if (!t->batch)
         stepover_run_later(t);
     if (t->chaperones_due)

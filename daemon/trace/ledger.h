@@ -101,7 +101,8 @@ const struct ledger_text *ledger_get_text(const struct ledger *l, int slot);
 
 /* The thread whose SIGTRAP was collected last has been moved to where it is to go on: before the
  * breakpoint instruction, or behind a copy. Until then its program counter has still to be set
- * back; from then on it may have been emulated over an instruction as long as the breakpoint. */
+ * back; from then on it may have been emulated over an instruction as long as the breakpoint. Or
+ * who executed another program last: what was recorded of the former one is cleared. */
 void ledger_settle_trap(struct ledger *l);
 
 /* The tracer ends in order: what is recorded is the guardian's from now on, and nothing is

@@ -18,7 +18,7 @@
 
 #define OPTIONS                                                                                    \
     (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |      \
-     PTRACE_O_TRACEVFORKDONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT)
+     PTRACE_O_TRACEVFORKDONE | PTRACE_O_TRACEEXEC)
 
 /* Without the option, what SECCOMP_RET_TRACE names fails with ENOSYS; with it, it is executed after
  * the stop. So it is set for those alone who ask. */
@@ -29,7 +29,8 @@ static bool asks_for_seccomp(const struct filter *f)
 
 unsigned long resume_options(const struct filter *f)
 {
-    return OPTIONS | (f && asks_for_seccomp(f) ? (unsigned long)PTRACE_O_TRACESECCOMP : 0);
+    return OPTIONS | PTRACE_O_TRACEEXIT |
+           (f && asks_for_seccomp(f) ? (unsigned long)PTRACE_O_TRACESECCOMP : 0);
 }
 
 static bool anyone_asks_for_seccomp(const struct tracee *tracee)
@@ -40,14 +41,47 @@ static bool anyone_asks_for_seccomp(const struct tracee *tracee)
     return false;
 }
 
+static bool asks_for_exit(const struct filter *f)
+{
+    return !f->quiet_exit && ((f->report | f->stops) & EVENT_BIT(EVENT_EXIT)) != 0;
+}
+
+/* A stop before each end costs a fifth of a short thread's life, so threads make it for those alone
+ * who ask. A leader always does: it may end long before its end is reported, and no wait for it
+ * would return until then. */
+static bool has_to_stop_at_exit(const struct tracee *tracee)
+{
+    if (!tracee->process || tracee->tid == tracee->process->pidref.pid)
+        return true;
+    for (const struct engine *e = tracee->engines; e; e = e->next)
+        if (asks_for_exit(e->attachment->filter))
+            return true;
+    return false;
+}
+
+/* One that is about to end has no use for any. */
 static void update_options(struct tracee *tracee)
 {
-    bool asks = anyone_asks_for_seccomp(tracee);
+    bool seccomp = anyone_asks_for_seccomp(tracee), at_exit = has_to_stop_at_exit(tracee);
+    unsigned long options = OPTIONS | (seccomp ? PTRACE_O_TRACESECCOMP : 0) |
+                            (at_exit ? (unsigned long)PTRACE_O_TRACEEXIT : 0);
 
-    if (asks == tracee->asks_for_seccomp)
+    if (tracee->stop == STOP_EXIT ||
+        (tracee->options_known && seccomp == tracee->asks_for_seccomp &&
+         at_exit == tracee->stops_at_exit))
         return;
-    if (ptrace_ops_set_options(tracee->tid, OPTIONS | (asks ? PTRACE_O_TRACESECCOMP : 0)) >= 0)
-        tracee->asks_for_seccomp = asks;
+    if (ptrace_ops_set_options(tracee->tid, options) < 0)
+        return;
+    tracee->asks_for_seccomp = seccomp;
+    tracee->stops_at_exit = at_exit;
+    tracee->options_known = true;
+}
+
+void resume_inherit_options(struct tracee *tracee, const struct tracee *from)
+{
+    tracee->asks_for_seccomp = from->asks_for_seccomp;
+    tracee->stops_at_exit = from->stops_at_exit;
+    tracee->options_known = from->options_known;
 }
 
 static enum resume_mode mode_of(const struct engine *e)
@@ -81,7 +115,8 @@ void resume_kick(struct tracee *tracee)
     if (tracee->state != TRACEE_RUNNING)
         return; /* it has a stop before it, or stands in one */
     if (resume_wanted_mode(tracee) >= tracee->resumed && !has_stale_registers(tracee) &&
-        anyone_asks_for_seccomp(tracee) == tracee->asks_for_seccomp)
+        anyone_asks_for_seccomp(tracee) == tracee->asks_for_seccomp &&
+        (tracee->stops_at_exit || !has_to_stop_at_exit(tracee)))
         return;
     if (ptrace_ops_interrupt(tracee->tid) >= 0)
         tracee_apply(tracee, TRACEE_INTERRUPT);

@@ -19,5 +19,9 @@ void resume_kick(struct tracee *tracee);
 /* How a thread runs when nobody holds it. */
 enum resume_mode resume_wanted_mode(const struct tracee *tracee);
 
+/* The kernel has given a thread the options of another: of its creator, or it is that other, under
+ * a new number. */
+void resume_inherit_options(struct tracee *tracee, const struct tracee *from);
+
 /* PTRACE_O_* that a thread is seized with, for a session with this filter (NULL: for none). */
 unsigned long resume_options(const struct filter *f);

@@ -111,6 +111,16 @@ static bool displace(struct trace *t, struct attempt *a)
     return true;
 }
 
+/* Within the turn of its hit nobody but us can have changed them. */
+static int open_registers(struct trace *t, pid_t tid, struct regs *ret)
+{
+    if (t->at_break.tid != tid)
+        return regs_open(tid, &t->xsave, ret);
+    *ret = t->at_break;
+    t->at_break = (struct regs){0};
+    return 0;
+}
+
 /* The registers of a thread that still stands at the breakpoint, and its instruction. */
 static int look(struct trace *t, struct tracee *tracee, uint64_t at, struct attempt *a)
 {
@@ -119,7 +129,7 @@ static int look(struct trace *t, struct tracee *tracee, uint64_t at, struct atte
     int r;
 
     *a = (struct attempt){.tracee = tracee, .process = tracee->process, .at = at};
-    r = regs_open(tracee->tid, &t->xsave, &a->regs);
+    r = open_registers(t, tracee->tid, &a->regs);
     if (r < 0)
         return r;
     if (arch_get_role(a->regs.arch, ARCH_PC, general_of(a)) != at)

@@ -12,6 +12,7 @@
 #include "daemon/trace/ledger.h"
 #include "daemon/trace/pidref.h"
 #include "daemon/trace/process.h"
+#include "daemon/trace/regs.h"
 #include "daemon/trace/tidmap.h"
 #include "daemon/trace/turns.h"
 
@@ -38,6 +39,7 @@ struct trace {
     void *userdata;
     struct ledger *ledger;
     struct arch_xsave xsave; /* what this processor's area of extended registers looks like */
+    struct regs at_break;    /* of the thread that hit a breakpoint in this turn, or all zero */
     struct tidmap tids;
     struct turns turns;
     TAILQ_HEAD(process_list, process) processes;

@@ -56,6 +56,8 @@ struct tracee {
     bool owes_group_stop;    /* was taken out of one, for a SIGTRAP of ours */
     bool suppressed;         /* somebody dropped the signal that it stands at */
     bool asks_for_seccomp;   /* PTRACE_O_TRACESECCOMP is set */
+    bool stops_at_exit;      /* PTRACE_O_TRACEEXIT is set */
+    bool options_known;      /* the two above; a creator's event tells them of a new thread */
     bool call_is_known;      /* `call` is that of the call it is in */
     uint8_t group_signo;     /* job-control stopped by this signal; 0: not */
     uint8_t resume_signo;    /* delivered when it is resumed */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <elf.h>
 #include <string.h>
 
 #include "daemon/trace/breakpoint.h"
@@ -55,26 +56,27 @@ static bool is_phantom(struct process *p, uint64_t at)
 static bool on_break(struct trace *t, struct tracee *tracee)
 {
     struct regs regs = {0};
-    bool ours = false;
+    struct regs_set *general = &regs.sets[ARCH_GENERAL];
     uint64_t at, sp;
 
     if (!tracee->process || !tracee->process->space || regs_open(tracee->tid, &t->xsave, &regs) < 0)
         return false;
-    at = arch_get_role(regs.arch, ARCH_PC, regs.sets[ARCH_GENERAL].bytes) -
-         regs.arch->breakpoint_behind;
-    if (space_find(tracee->process->space, at) || is_phantom(tracee->process, at)) {
-        ours = true;
-        (void)regs_write_role(tracee->tid, ARCH_PC, at);
-        ledger_settle_trap(t->ledger);
-        arch_put_role(regs.arch, ARCH_PC, regs.sets[ARCH_GENERAL].bytes, at);
-        tracee->stop = STOP_BREAK;
-        tracee->passing_at = at;
-        sp = arch_get_role(regs.arch, ARCH_SP, regs.sets[ARCH_GENERAL].bytes);
-        if (!stepover_is_return(tracee, at, sp))
-            breakpoint_on_hit(t, tracee, &regs, at);
+    at = arch_get_role(regs.arch, ARCH_PC, general->bytes) - regs.arch->breakpoint_behind;
+    if (!space_find(tracee->process->space, at) && !is_phantom(tracee->process, at)) {
+        regs_done(&regs);
+        return false;
     }
-    regs_done(&regs);
-    return ours;
+    arch_put_role(regs.arch, ARCH_PC, general->bytes, at);
+    (void)ptrace_ops_set_regset(tracee->tid, NT_PRSTATUS, general->bytes, general->size);
+    ledger_settle_trap(t->ledger);
+    tracee->stop = STOP_BREAK;
+    tracee->passing_at = at;
+    sp = arch_get_role(regs.arch, ARCH_SP, general->bytes);
+    if (!stepover_is_return(tracee, at, sp))
+        breakpoint_on_hit(t, tracee, &regs, at);
+    regs_done(&t->at_break);
+    t->at_break = regs; /* stepover.c needs them next */
+    return true;
 }
 
 /* False: the process never had a debug register of ours. */
