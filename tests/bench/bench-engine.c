@@ -146,14 +146,14 @@ static int count_for_a_while(struct bench *b, uint32_t counted)
     return r;
 }
 
-static int attach(struct bench *b, uint32_t more_kinds)
+static int attach(struct bench *b, uint32_t toggled)
 {
     const struct attach_options options = {.filter = &b->filter, .follow_threads = true};
     struct pidref pidref = PIDREF_NULL;
     int r;
 
     b->filter = FILTER_DEFAULT;
-    b->filter.report |= more_kinds;
+    b->filter.report ^= toggled;
     r = pidref_open(b->job->pid, &pidref);
     if (r < 0)
         return r;
@@ -334,12 +334,13 @@ static const struct task {
     const char *how;
     const char *what; /* for people */
     int (*run)(struct bench *b);
-    uint32_t more_kinds; /* EVENT_BIT()s of the kinds that are not reported by default */
+    uint32_t toggled; /* EVENT_BIT()s: reported though not by default, or the other way */
 } tasks[] = {
     {"syscalls", "stop system calls", count_syscalls, EVENT_CALLS},
     {"breakpoints", "insert breakpoints", count_breakpoints},
     {"signals", "count the signals of", count_signals},
-    {"threads", "count the threads of", count_threads},
+    {"threads", "count the threads of", count_threads, EVENT_BIT(EVENT_EXIT)},
+    {"threads-exit", "count the threads of", count_threads},
     {"read", "read memory", read_memory},
     {"read-memfd", "read memory into a memfd", read_into_memfd},
     {"snapshot", "take a snapshot", take_snapshot},
@@ -365,7 +366,7 @@ static int run(struct job *j)
     b.job = j;
     r = bench_new(&b);
     if (r >= 0)
-        r = attach(&b, task->more_kinds);
+        r = attach(&b, task->toggled);
     if (r >= 0) {
         j->step = task->what;
         r = task->run(&b);

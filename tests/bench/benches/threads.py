@@ -12,9 +12,10 @@ SLOW = []
 
 
 def measure(context, cases):
-    """One figure. The raw loop is told of beginnings and ends; raw-exit, as ours, stops every
-    thread before its end too."""
+    """One figure. Ours and the raw loop are told of beginnings and ends; ours-exit and raw-exit
+    stop every thread before its end too."""
     jobs = [Rate("ours", "bench-engine", "threads"), Rate("raw", "bench-raw-threads"),
+            Rate("ours-exit", "bench-engine", "threads-exit"),
             Rate("raw-exit", "bench-raw-threads", "exit"),
             *context.others(StraceJob(["-e", "trace=none"]), *gdb_setting())]
     for case in cases:
