@@ -61,6 +61,10 @@ int regs_put_set(struct regs *r, size_t set, const void *bytes, size_t size);
  * call's number was put too. */
 int regs_write(struct regs *r, size_t *ret_set);
 
+/* Sets the program counter here and in the thread, at once, with a single request. An interrupted
+ * system call is left as it is. */
+int regs_move(struct regs *r, uint64_t pc);
+
 /* A role's register, with a single request to the kernel (two where it is not a general one). */
 int regs_read_role(pid_t tid, enum arch_role role, uint64_t *ret);
 /* And its setting, with one request more. An interrupted system call is left as it is. */

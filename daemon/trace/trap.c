@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <elf.h>
 #include <string.h>
 
 #include "daemon/trace/breakpoint.h"
@@ -56,7 +55,7 @@ static bool is_phantom(struct process *p, uint64_t at)
 static bool on_break(struct trace *t, struct tracee *tracee)
 {
     struct regs regs = {0};
-    struct regs_set *general = &regs.sets[ARCH_GENERAL];
+    const struct regs_set *general = &regs.sets[ARCH_GENERAL];
     uint64_t at, sp;
 
     if (!tracee->process || !tracee->process->space || regs_open(tracee->tid, &t->xsave, &regs) < 0)
@@ -66,8 +65,7 @@ static bool on_break(struct trace *t, struct tracee *tracee)
         regs_done(&regs);
         return false;
     }
-    arch_put_role(regs.arch, ARCH_PC, general->bytes, at);
-    (void)ptrace_ops_set_regset(tracee->tid, NT_PRSTATUS, general->bytes, general->size);
+    (void)regs_move(&regs, at);
     ledger_settle_trap(t->ledger);
     tracee->stop = STOP_BREAK;
     tracee->passing_at = at;

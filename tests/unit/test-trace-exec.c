@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -252,6 +253,34 @@ static void new_program_of_an_untraced_thread_is_attached_anew(void **state)
     fixture_kill(f, pid);
 }
 
+/* The thread that calls exec does not stop before its end; as leader it does. */
+static void leader_stops_at_its_exit_after_an_exec_by_a_thread(void **state)
+{
+    struct filter filter = FILTER_DEFAULT;
+    struct fixture *f = *state;
+    pid_t pid = start();
+
+    filter.report &= ~EVENT_BIT(EVENT_EXIT);
+    assert_int_equal(fixture_attach_with(f, f->session, pid, 0, &filter, FOLLOW_THREADS), 1);
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+    fixture_continue(f, f->session, pid, 0);
+    assert_false(tidmap_get(&f->trace->tids, shared->execer)->stops_at_exit);
+    assert_true(tidmap_get(&f->trace->tids, pid)->stops_at_exit);
+    shared->may_exec = 1;
+    assert_non_null(fixture_find(f, f->session, EVENT_EXEC, 2000));
+    kill(pid, SIGKILL);
+    for (;;) {
+        siginfo_t report;
+
+        assert_int_equal(wait_thread(pid, WNOWAIT, &report), 1);
+        if (report.si_code == CLD_TRAPPED && report.si_status >> 8 == PTRACE_EVENT_EXIT)
+            break;
+        assert_int_equal(report.si_code, CLD_TRAPPED); /* else it ended without */
+        trace_dispatch(f->trace, &report);
+    }
+    fixture_kill(f, pid);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +291,7 @@ int main(void)
         TEST(attach_to_a_process_in_execve_does_not_hang),
         TEST(attach_gives_up_when_the_execve_does_not_end),
         TEST(new_program_of_an_untraced_thread_is_attached_anew),
+        TEST(leader_stops_at_its_exit_after_an_exec_by_a_thread),
 #undef TEST
     };
 

@@ -10,6 +10,7 @@
 
 #include "daemon/trace/captures.h"
 #include "daemon/trace/control.h"
+#include "daemon/trace/macro.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/regs.h"
 #include "tests/unit/trace-fixture.h"
@@ -64,6 +65,21 @@ static int makes_calls(int ready)
     for (;;)
         pause();
     return 0;
+}
+
+static void *ends(void *unused)
+{
+    return NULL;
+}
+
+static int starts_threads(int ready)
+{
+    pthread_t thread;
+
+    child_is_ready(ready);
+    for (;; pthread_join(thread, NULL))
+        if (pthread_create(&thread, NULL, ends, NULL) != 0)
+            return 1;
 }
 
 static void on_signal(int signo)
@@ -568,6 +584,73 @@ static void threads_come_and_go_quietly(void **state)
         }
 }
 
+/* Whether the thread that ended next was told of before that. One may end while another does. */
+static bool next_end_has_an_exit(struct fixture *f, pid_t leader)
+{
+    static pid_t told[16];
+    static unsigned n_told;
+
+    for (;;) {
+        const struct event *e = fixture_next(f, f->session);
+
+        if (e->tid == leader)
+            continue;
+        if (e->kind == EVENT_EXIT)
+            told[n_told++ % ARRAY_LENGTH(told)] = e->tid;
+        if (e->kind != EVENT_EXITED)
+            continue;
+        for (unsigned i = 0; i < ARRAY_LENGTH(told); i++)
+            if (told[i] == e->tid)
+                return true;
+        return false;
+    }
+}
+
+/* Whoever asks for it while threads run is told of all that end from then on. */
+static void exit_stops_come_and_go_with_the_filter(void **state)
+{
+    struct filter without = FILTER_DEFAULT;
+    struct filter with = FILTER_DEFAULT;
+    struct fixture *f = *state;
+    pid_t pid = start(starts_threads);
+
+    without.report &= ~EVENT_BIT(EVENT_EXIT);
+    assert_int_equal(fixture_attach_with(f, f->session, pid, 0, &without, FOLLOW_THREADS), 1);
+    for (int i = 0; i < 10; i++)
+        assert_false(next_end_has_an_exit(f, pid));
+    assert_int_equal(fixture_set_filter(f, f->session, pid, &with), 0);
+    (void)next_end_has_an_exit(f, pid); /* that may have been on its way */
+    (void)next_end_has_an_exit(f, pid);
+    for (int i = 0; i < 10; i++)
+        assert_true(next_end_has_an_exit(f, pid));
+    fixture_kill(f, pid);
+}
+
+/* Held before its end: the stop itself, which nobody can make up for. */
+static void thread_is_held_at_its_exit_where_that_is_asked_for_later(void **state)
+{
+    struct filter without = FILTER_DEFAULT;
+    struct filter stops = FILTER_DEFAULT;
+    struct fixture *f = *state;
+    pid_t pid = start(starts_threads);
+    const struct event *e;
+
+    without.report &= ~EVENT_BIT(EVENT_EXIT);
+    stops.stops |= EVENT_BIT(EVENT_EXIT);
+    assert_int_equal(fixture_attach_with(f, f->session, pid, 0, &without, FOLLOW_THREADS), 1);
+    assert_false(next_end_has_an_exit(f, pid));
+    assert_int_equal(fixture_set_filter(f, f->session, pid, &stops), 0);
+    do
+        e = fixture_find(f, f->session, EVENT_EXIT, 2000);
+    while (e && !e->stopped);
+    assert_non_null(e);
+    assert_int_not_equal(e->tid, pid);
+    assert_int_equal(proc_state(e->tid), 't');
+    assert_int_equal(fixture_set_filter(f, f->session, pid, &without), 0); /* nor the leader */
+    fixture_continue(f, f->session, pid, 0);
+    fixture_kill(f, pid);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -592,6 +675,8 @@ int main(void)
         TEST(interrupt_of_a_stopped_thread_is_told_so),
         TEST(no_exit_is_missed_when_a_held_thread_is_killed_and_continued),
         TEST(threads_come_and_go_quietly),
+        TEST(exit_stops_come_and_go_with_the_filter),
+        TEST(thread_is_held_at_its_exit_where_that_is_asked_for_later),
 #undef TEST
     };
 
