@@ -76,16 +76,20 @@ class HeldUpForLong(Holding):
     service_class = PatientService
 
     def test_attaches_of_closed_sessions_count(self):
-        tracee = self.tracee("many-threads", 3)
+        tracee, other = self.tracee("many-threads", 3), self.tracee("many-threads", 3)
         keeping = self.new_session(lifetime="persistent")
         keeping.attach(tracee.pid)
         tracer = self.hold(tracee)
-        client, serials = self.connect(), []
+        client, serials, counts = self.connect(), [], {}
         for _ in range(3):
             session = client.create_session()
             serials += [session.send("AttachProcess", "ua{sv}", tracee.pid, options()) for _ in range(600)]
+            # All ask the keeper first, in turn: once this one is answered, those have come to the tracer.
+            last = client.create_session()
+            self.add(counts, self.collect(client, [last.send("AttachProcess", "ua{sv}", other.pid, options())]))
+            last.close()
             session.send("Close")
-        counts = self.collect(client, serials)
+        self.add(counts, self.collect(client, serials))
         self.assertGreater(counts.get("LimitExceeded", 0), 0, counts)
         self.assert_ended(tracer, tracee)
 
