@@ -106,12 +106,11 @@ static int take_slot(struct trace *t, struct process *p, struct breakpoint *b)
     if (r < 0)
         return r;
     b->slot = (unsigned)r;
-    r = ledger_set_debugged(t->ledger, p->pidref.pid, true);
+    r = process_guard(t, p);
     if (r < 0) {
         hardware_remove(&p->hardware, b->slot);
         return r;
     }
-    (void)lastwait_arm(t->ledger, &t->lastwait_fd);
     freeze_begin(&f, t, p);
     r = sync_standing(p);
     if (r < 0)
@@ -252,7 +251,7 @@ static bool copy_one(struct trace *t, struct process *p, struct breakpoint *b)
     if (slot < 0)
         return false;
     b->slot = (unsigned)slot;
-    if (ledger_set_debugged(t->ledger, p->pidref.pid, true) >= 0)
+    if (process_guard(t, p) >= 0)
         return true;
     hardware_remove(&p->hardware, b->slot);
     return false;

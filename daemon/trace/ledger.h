@@ -115,12 +115,12 @@ void ledger_leave(struct ledger *l);
 
 struct ledger_process {
     pid_t pid;     /* 0: a free slot */
-    bool debugged; /* some thread has debug registers */
+    bool debugged; /* some thread has, or had, debug registers, or is stepped */
     bool stopped;  /* job control has stopped it */
 };
 
-/* Before the first debug register is set in a process, and after the last was cleared. -ENOSPC: too
- * many processes; then none may be set. */
+/* Before the first debug register is set in a process, or a thread of it stepped. -ENOSPC: too many
+ * processes. */
 int ledger_set_debugged(struct ledger *l, pid_t pid, bool debugged);
 /* A thread has reported a group-stop, or the end of one. Where there is no room nothing happens: a
  * repair then may let it run. */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/trace/lastwait.h"
 #include "daemon/trace/process.h"
 #include "daemon/trace/space.h"
 #include "daemon/trace/stepover.h"
@@ -31,6 +32,20 @@ struct process *process_find(const struct trace *t, pid_t pid)
         if (p->pidref.pid == pid)
             return p;
     return NULL;
+}
+
+int process_guard(struct trace *t, struct process *p)
+{
+    int r;
+
+    if (p->guarded)
+        return 0;
+    r = ledger_set_debugged(t->ledger, p->pidref.pid, true);
+    if (r < 0)
+        return r;
+    (void)lastwait_arm(t->ledger, &t->lastwait_fd);
+    p->guarded = true;
+    return 0;
 }
 
 void process_collect(struct trace *t, struct process *p)

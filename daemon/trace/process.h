@@ -25,6 +25,7 @@ struct process {
     size_t n_tracees;
     unsigned n_freezes; /* no thread is resumed or let go, see freeze.h */
     unsigned n_pins;    /* somebody works on it: it is not freed, though it may have ended */
+    bool guarded;       /* see process_guard() */
     bool leader_seen;   /* the leader is or was traced: its own end ends the process */
     TAILQ_HEAD(, attachment) attachments;
     TAILQ_ENTRY(process) processes;
@@ -33,6 +34,11 @@ struct process {
 /* Takes the pidref over on success. NULL when memory ran out, or descriptors would. */
 struct process *process_new(struct trace *t, struct pidref *pidref);
 struct process *process_find(const struct trace *t, pid_t pid);
+
+/* Before a thread is given what raises a SIGTRAP later (a debug register, a step): whose tracer dies
+ * then is repaired by the guardian. Does nothing from the second time on. -ENOSPC: the ledger is
+ * full. */
+int process_guard(struct trace *t, struct process *p);
 
 /* Without threads, attachments and pins it goes. */
 void process_collect(struct trace *t, struct process *p);

@@ -20,7 +20,7 @@ struct patient {
     struct pidref process;
     pid_t text_of;    /* whose records tell of its text: its own, or its parent's, of whom it has
                          been forked */
-    bool is_debugged; /* it has debug registers */
+    bool is_debugged; /* it may have debug registers, or trap behind a step */
     bool was_stopped; /* by job control, before us */
     bool is_other;    /* it has executed another program since: the records do not hold */
 };

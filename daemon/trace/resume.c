@@ -261,6 +261,8 @@ static void resume(struct trace *t, struct tracee *tracee)
         (void)ptrace_ops_interrupt(tracee->tid);
     }
     tracee->resumed = (uint8_t)choose_mode(tracee);
+    if (tracee->resumed <= RESUME_BLOCK_STEP && tracee->process)
+        (void)process_guard(t, tracee->process); /* where the ledger is full, without */
     (void)resume_in_mode(tracee, tracee->resumed);
     signal_is_passed_on(t, tracee);
     tracee_apply(tracee, TRACEE_CONT);

@@ -56,7 +56,11 @@ static volatile struct {
 
 static struct ledger *ledger;
 static pid_t target, tracer;
-static bool uses_hardware; /* the tracer uses a debug register instead */
+static enum {
+    BREAKS,
+    WATCHES,
+    STEPS,
+} tracer_does;
 
 /* ---- the program ---------------------------------------------------------------------------- */
 
@@ -144,6 +148,16 @@ static int set_debug_registers(struct fixture *f)
     return 0;
 }
 
+static int step_all(struct fixture *f)
+{
+    const struct continue_options o = {.mode = RESUME_STEP, .range_end = INT64_MAX};
+
+    if (trace_interrupt(f->trace, f->session, target, 0) < 0)
+        return -1;
+    fixture_serve(f, 20);
+    return trace_continue(f->trace, f->session, target, 0, &o) == 1 ? 0 : -1;
+}
+
 static int traces(int ready)
 {
     struct breakpoint_options o = {.address = (uintptr_t)shared->call, .report_only = true};
@@ -163,10 +177,13 @@ static int traces(int ready)
     f.trace->ledger = ledger;
     ledger_set_tracer(ledger, getpid());
     if (fixture_attach(&f, f.session, target, 0) != 1 ||
-        (!uses_hardware && breakpoint_add(f.trace, session_find(f.session, target), &o, &id) < 0))
+        (tracer_does == BREAKS &&
+         breakpoint_add(f.trace, session_find(f.session, target), &o, &id) < 0))
         return 2;
-    if (uses_hardware && set_debug_registers(&f) < 0)
+    if (tracer_does == WATCHES && set_debug_registers(&f) < 0)
         return 4;
+    if (tracer_does == STEPS && step_all(&f) < 0)
+        return 5;
     child_is_ready(ready);
     for (;;)
         if (trace_next(f.trace, 0, &report) > 0)
@@ -382,7 +399,7 @@ static void job_control_stop_stays_one(void **state)
 
 static void debug_registers_are_cleared(void **state)
 {
-    uses_hardware = true;
+    tracer_does = WATCHES;
     for (int i = 0; i < 5; i++) {
         start(two_threads_call, f_push, 0);
         usleep(1000);
@@ -391,7 +408,12 @@ static void debug_registers_are_cleared(void **state)
         assert_whole();
         end();
     }
-    uses_hardware = false;
+}
+
+static void stepped_without_end(void **state)
+{
+    tracer_does = STEPS;
+    survives("stepped", two_threads_call, f_push, 0);
 }
 
 static int teardown(void **state)
@@ -404,6 +426,7 @@ static int teardown(void **state)
         if (tracer > 0)
             (void)ptrace_ops_cont(tracer, 0);
     target = tracer = 0;
+    tracer_does = BREAKS;
     return 0;
 }
 
@@ -419,6 +442,7 @@ int main(void)
         TEST(children_are_given_their_text_back),
         TEST(job_control_stop_stays_one),
         TEST(debug_registers_are_cleared),
+        TEST(stepped_without_end),
 #undef TEST
     };
 
