@@ -277,18 +277,6 @@ void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct 
     to->last_breakpoint = from->last_breakpoint;
 }
 
-bool breakpoint_has_any(const struct process *p)
-{
-    const struct attachment *a;
-
-    if (space_has_locations(p->space))
-        return true;
-    TAILQ_FOREACH(a, &p->attachments, by_process)
-        if (!TAILQ_EMPTY(&a->breakpoints))
-            return true;
-    return false;
-}
-
 /* ---- Hits ---------------------------------------------------------------------------------- */
 
 static bool counts(struct breakpoint *b, const struct tracee *tracee, struct regs *regs)

@@ -69,8 +69,6 @@ void breakpoint_forget_all(struct trace *t, struct attachment *a);
 /* A followed child has a copy of the memory: the session gets a copy of its breakpoints there. */
 void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct attachment *to);
 
-bool breakpoint_has_any(const struct process *p);
-
 /* A thread has hit debug registers, by a mask of their slots. Tells, as below. */
 void breakpoint_on_hardware(struct trace *t, struct tracee *tracee, struct regs *regs,
                             uint32_t mask);

@@ -8,8 +8,8 @@
 #include "bus-api/errors.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
-#include "daemon/trace/breakpoint.h"
 #include "daemon/trace/process.h"
+#include "daemon/trace/space.h"
 #include "daemon/tracer/breakpoint-bus.h"
 #include "daemon/tracer/memory-bus.h"
 
@@ -264,7 +264,7 @@ int memory_method_open(sd_bus_message *m, void *userdata, sd_bus_error *error)
                                  "\"" PTRACED_MEMORY_READ "\" and \"" PTRACED_MEMORY_READ_WRITE
                                  "\"",
                                  mode);
-    if (writable && breakpoint_has_any(p))
+    if (writable && space_has_locations(p->space))
         return explain_writer(error, p->pidref.pid);
     r = memory_open(p, writable, &fd);
     if (r < 0)

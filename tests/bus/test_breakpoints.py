@@ -715,6 +715,12 @@ class Hardware(Program):
             self.skipTest("there are no debug registers to be had here")
         return tracee, at, session, process
 
+    def test_memory_is_opened_for_writing_all_the_same(self):
+        tracee, at, session, process = self.start()
+        process.add_breakpoint(at["target"], "hardware")
+        os.close(process.call("OpenMemory", "s", "read-write"))
+        process.add_breakpoint(at["watched"], "write", size=8)
+
     def test_execution(self):
         tracee, at, session, process = self.start()
         id = process.add_breakpoint(at["target"], "hardware")

@@ -160,10 +160,10 @@ class JobControl:
         session = self.new_session()
         traced = tracee.threads()[1]
         thread, _ = session.attach_thread(traced, threads="none", stop=True)
+        session.events_until(lambda e: e.kind == "stop" and e.stopped)
         tracee.signal(signal.SIGSTOP)
         self.assert_wait(lambda: {tracee.state(t) for t in tracee.threads() if t != traced} == {"T"},
                          "the others are stopped")
-        self.assert_wait(lambda: thread.get("State") == "stopped", "it is held")
         self.assertTrue(thread.continue_())
         self.assertEqual(tracee.changes(1), [(STOPPED, signal.SIGSTOP)])
         self.assert_wait(lambda: thread.get("State") == "group-stop", "it has joined them")
