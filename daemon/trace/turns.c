@@ -47,6 +47,7 @@ void turns_hurry(struct turns *u, struct tracee *tracee)
     TAILQ_REMOVE(&u->lively, tracee, turns);
     TAILQ_INSERT_HEAD(&u->lively, tracee, turns);
     tracee->turn_at = u->n_served - UINT32_MAX / 2;
+    u->hurried_at = u->n_served;
     tracee->n_missed = 0;
 }
 
@@ -70,6 +71,8 @@ static struct tracee *whose_turn(struct turns *u)
 {
     struct tracee *first = TAILQ_FIRST(&u->lively);
 
+    if (u->n_served == u->hurried_at)
+        return NULL;
     if (first && u->n_served - first->turn_at >= 2 * u->n_lively)
         return first;
     if (u->n_served - u->others_at < TURNS_OTHERS_EVERY)
@@ -107,5 +110,7 @@ int trace_next(struct trace *t, int flags, siginfo_t *ret)
     tracee = r > 0 ? tidmap_get(&t->tids, ret->si_pid) : NULL;
     if (tracee)
         has_reported(u, tracee);
+    else if (r > 0)
+        u->n_served++;
     return r;
 }

@@ -33,8 +33,9 @@ struct turns {
     struct turn_list lively; /* reported lately; served longest ago first */
     struct turn_list others;
     uint32_t n_lively;
-    uint32_t n_served; /* stops, ever; it may wrap */
+    uint32_t n_served; /* reports, ever; it may wrap */
     uint32_t others_at;
+    uint32_t hurried_at;
     unsigned n_looks; /* that found something, since the last wildcard wait */
 };
 
@@ -42,7 +43,7 @@ void turns_init(struct turns *u);
 void turns_add(struct turns *u, struct tracee *tracee);
 void turns_remove(struct turns *u, struct tracee *tracee);
 
-/* It was told to stop, and somebody waits for that. */
+/* It was told to stop, and somebody waits for that: it is next but one, since it cannot stand yet. */
 void turns_hurry(struct turns *u, struct tracee *tracee);
 
 /* The next report, which stays to be collected (WNOWAIT), of anybody that the calling thread may
