@@ -1,62 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/trace/freeze.h"
+#include "tests/unit/threads-fixture.h"
 #include "tests/unit/trace-fixture.h"
 
 /* A process stands for a moment, and nobody is told. */
 
 static volatile struct {
-    uint64_t counters[4];
-    pid_t tids[4];
+    struct threads threads;
     unsigned signals;
-    unsigned births;
 } * shared;
-
-static void *counts(void *userdata)
-{
-    int me = (int)(intptr_t)userdata;
-
-    shared->tids[me] = (pid_t)syscall(SYS_gettid);
-    for (;;)
-        shared->counters[me]++;
-    return NULL;
-}
-
-static int four_threads_count(int ready)
-{
-    pthread_t thread;
-
-    for (intptr_t i = 1; i < 4; i++)
-        pthread_create(&thread, NULL, counts, (void *)i);
-    while (!shared->tids[1] || !shared->tids[2] || !shared->tids[3])
-        usleep(500);
-    child_is_ready(ready);
-    counts((void *)0);
-    return 0;
-}
-
-static void *ends(void *userdata)
-{
-    return NULL;
-}
-
-static int gives_birth(int ready)
-{
-    pthread_t thread;
-
-    child_is_ready(ready);
-    for (;; shared->births++)
-        if (pthread_create(&thread, NULL, ends, NULL) == 0)
-            pthread_join(thread, NULL);
-    return 0;
-}
 
 static void on_signal(int signo)
 {
@@ -68,7 +25,7 @@ static int counts_signals(int ready)
     signal(SIGUSR1, on_signal);
     child_is_ready(ready);
     for (;;)
-        shared->counters[0]++;
+        shared->threads.counters[0]++;
     return 0;
 }
 
@@ -134,7 +91,7 @@ static void freeze_surely(struct freeze *freeze, struct fixture *f, struct proce
 static void read_counters(uint64_t ret[4])
 {
     for (int i = 0; i < 4; i++)
-        ret[i] = shared->counters[i];
+        ret[i] = shared->threads.counters[i];
 }
 
 static void assert_counting(bool expected)
@@ -143,9 +100,10 @@ static void assert_counting(bool expected)
 
     read_counters(before);
     for (int i = 0; i < 4; i++) {
-        for (int msec = 0; msec < (expected ? 2000 : 5) && shared->counters[i] == before[i]; msec++)
+        for (int msec = 0; msec < (expected ? 2000 : 5) && shared->threads.counters[i] == before[i];
+             msec++)
             usleep(1000);
-        assert_int_equal(shared->counters[i] != before[i], expected);
+        assert_int_equal(shared->threads.counters[i] != before[i], expected);
     }
 }
 
@@ -186,7 +144,7 @@ static void freezes_nest(void **state)
 static void what_a_session_holds_stays_held(void **state)
 {
     struct fixture *f = *state;
-    pid_t pid = start_attached(f, four_threads_count), tid = shared->tids[2];
+    pid_t pid = start_attached(f, four_threads_count), tid = shared->threads.tids[2];
     struct process *p = process_find(f->trace, pid);
     struct freeze freeze;
     uint64_t before;
@@ -197,9 +155,9 @@ static void what_a_session_holds_stays_held(void **state)
     assert_int_equal(count_standing(p), 4);
     freeze_end(&freeze);
     assert_int_equal(count_standing(p), 1);
-    before = shared->counters[2];
+    before = shared->threads.counters[2];
     usleep(5000);
-    assert_int_equal(shared->counters[2], before);
+    assert_int_equal(shared->threads.counters[2], before);
     assert_int_equal(fixture_continue(f, f->session, pid, tid), 1);
     assert_counting(true);
     fixture_kill(f, pid);
@@ -289,7 +247,7 @@ static void no_signal_is_lost_or_added(void **state)
 static void threads_that_are_born_meanwhile_stand_too(void **state)
 {
     struct fixture *f = *state;
-    pid_t pid = start_attached(f, gives_birth);
+    pid_t pid = start_attached(f, threads_come_and_go);
     struct process *p = process_find(f->trace, pid);
     size_t most = 0;
 
@@ -298,13 +256,13 @@ static void threads_that_are_born_meanwhile_stand_too(void **state)
         unsigned births;
 
         freeze_surely(&freeze, f, p);
-        births = shared->births;
+        births = shared->threads.births;
         assert_int_equal(count_standing(p) + count_exiting(p), p->n_tracees);
         most = count_standing(p) > most ? count_standing(p) : most;
         freeze_end(&freeze);
-        for (int n = 0; n < 2000 && shared->births == births; n++)
+        for (int n = 0; n < 2000 && shared->threads.births == births; n++)
             (void)fixture_find(f, f->session, EVENT_VFORK, 5); /* it is never idle */
-        assert_true(shared->births > births);
+        assert_true(shared->threads.births > births);
     }
     assert_true(most > 1);
     fixture_kill(f, pid);
@@ -370,19 +328,10 @@ static void exits_of_those_killed_meanwhile_stop_for_who_asked(void **state)
     fixture_kill(f, pid);
 }
 
-static int setup(void **state)
-{
-    if (!shared)
-        shared =
-            mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return shared == MAP_FAILED ? -1 : fixture_setup(state);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
-
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         TEST(all_stand_and_then_run_and_nobody_is_told),
         TEST(freezes_nest),
         TEST(what_a_session_holds_stays_held),
@@ -394,7 +343,12 @@ int main(void)
         TEST(a_parent_in_vfork_is_not_waited_for),
         TEST(a_process_that_is_killed_meanwhile_is_told_of),
         TEST(exits_of_those_killed_meanwhile_stop_for_who_asked),
+#undef TEST
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    shared = fixture_share(sizeof(*shared));
+    if (!shared)
+        return 1;
+    threads_tell(&shared->threads);
+    return cmocka_run_group_tests_name("freeze", tests, NULL, NULL);
 }

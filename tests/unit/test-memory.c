@@ -561,8 +561,8 @@ int main(void)
     };
 
     map_pages();
-    word = mmap(NULL, sizeof(*word), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (word == MAP_FAILED)
+    word = fixture_share(sizeof(*word));
+    if (!word)
         return 1;
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -446,8 +445,8 @@ int main(void)
 #undef TEST
     };
 
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_true(shared != MAP_FAILED);
+    shared = fixture_share(sizeof(*shared));
+    assert_non_null(shared);
     alarm(290);
     return cmocka_run_group_tests_name("repair-text", tests, NULL, NULL);
 }

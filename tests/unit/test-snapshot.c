@@ -561,19 +561,10 @@ static void a_process_of_another_session_is_not_attached(void **state)
     fixture_kill(f, pid);
 }
 
-static int setup(void **state)
-{
-    if (!shared)
-        shared =
-            mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return shared == MAP_FAILED ? -1 : fixture_setup(state);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
-
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         TEST(every_stack_is_in_it_and_all_run_on_untold),
         TEST(sets_lie_one_after_another_as_the_kernel_gives_them),
         TEST(a_held_thread_stays_held),
@@ -587,7 +578,11 @@ int main(void)
         TEST(a_snapshot_too_large_is_refused_before_anything_stops),
         TEST(a_process_that_dies_is_an_answer),
         TEST(a_process_of_another_session_is_not_attached),
+#undef TEST
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    shared = fixture_share(sizeof(*shared));
+    if (!shared)
+        return 1;
+    return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
 }

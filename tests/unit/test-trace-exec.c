@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -295,8 +294,8 @@ int main(void)
 #undef TEST
     };
 
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
+    shared = fixture_share(sizeof(*shared));
+    if (!shared)
         return 1;
     return cmocka_run_group_tests_name("trace-exec", tests, NULL, NULL);
 }

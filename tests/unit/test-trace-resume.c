@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +11,7 @@
 #include "daemon/trace/macro.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/regs.h"
+#include "tests/unit/threads-fixture.h"
 #include "tests/unit/trace-fixture.h"
 
 /* How threads are resumed: step by step, call by call, with another signal or none, alone or all at
@@ -22,35 +21,11 @@
 
 /* Shared with the tracees. */
 static volatile struct {
-    uint64_t counters[4];
-    pid_t tids[4];
+    struct threads threads;
     int go;
     int got_signal;
     int calls;
 } * shared;
-
-static void *counts(void *userdata)
-{
-    int me = (int)(intptr_t)userdata;
-
-    shared->tids[me] = (pid_t)syscall(SYS_gettid);
-    for (;;)
-        shared->counters[me]++;
-    return NULL;
-}
-
-static int four_threads_count(int ready)
-{
-    pthread_t thread;
-
-    for (intptr_t i = 1; i < 4; i++)
-        pthread_create(&thread, NULL, counts, (void *)i);
-    while (!shared->tids[1] || !shared->tids[2] || !shared->tids[3])
-        usleep(500);
-    child_is_ready(ready);
-    counts((void *)0);
-    return 0;
-}
 
 static int makes_calls(int ready)
 {
@@ -65,21 +40,6 @@ static int makes_calls(int ready)
     for (;;)
         pause();
     return 0;
-}
-
-static void *ends(void *unused)
-{
-    return NULL;
-}
-
-static int starts_threads(int ready)
-{
-    pthread_t thread;
-
-    child_is_ready(ready);
-    for (;; pthread_join(thread, NULL))
-        if (pthread_create(&thread, NULL, ends, NULL) != 0)
-            return 1;
 }
 
 static void on_signal(int signo)
@@ -131,14 +91,14 @@ static void one_thread_steps_while_all_others_stand(void **state)
     uint64_t counters[4], last = 0;
 
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    tid = shared->tids[2];
+    tid = shared->threads.tids[2];
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
     for (int i = 0; i < 500 && count_stopped(f, pid) < 4; i++)
         fixture_serve_for(f, 10);
     assert_int_equal(count_stopped(f, pid), 4);
     while (fixture_find(f, f->session, EVENT_STOP, 10))
         ;
-    memcpy(counters, (void *)shared->counters, sizeof(counters));
+    memcpy(counters, (void *)shared->threads.counters, sizeof(counters));
     for (int i = 0; i < 10; i++) {
         const struct event *e;
         uint64_t pc;
@@ -154,8 +114,8 @@ static void one_thread_steps_while_all_others_stand(void **state)
         last = pc;
     }
     for (int i = 0; i < 4; i++)
-        assert_true(i == 2 ? shared->counters[i] - counters[i] <= 10
-                           : shared->counters[i] == counters[i]);
+        assert_true(i == 2 ? shared->threads.counters[i] - counters[i] <= 10
+                           : shared->threads.counters[i] == counters[i]);
     assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
     fixture_kill(f, pid);
 }
@@ -167,17 +127,17 @@ static void one_thread_steps_while_the_others_run(void **state)
     uint64_t before;
 
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    tid = shared->tids[1];
+    tid = shared->threads.tids[1];
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, tid), 1);
     assert_non_null(fixture_find(f, f->session, EVENT_STOP, 2000));
-    before = shared->counters[3];
+    before = shared->threads.counters[3];
     for (int i = 0; i < 10; i++) {
         assert_int_equal(fixture_continue_in(f, f->session, pid, tid, RESUME_STEP), 1);
         assert_int_equal(fixture_next(f, f->session)->kind, EVENT_STEP);
         assert_int_equal(count_stopped(f, pid), 1);
     }
     usleep(20000);
-    assert_true(shared->counters[3] > before + 1000);
+    assert_true(shared->threads.counters[3] > before + 1000);
     fixture_kill(f, pid);
 }
 
@@ -189,7 +149,7 @@ static void range_is_stepped_through_with_one_event(void **state)
     uint64_t pc;
 
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    tid = shared->tids[1];
+    tid = shared->threads.tids[1];
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
     while (fixture_find(f, f->session, EVENT_STOP, 10))
         ;
@@ -199,7 +159,7 @@ static void range_is_stepped_through_with_one_event(void **state)
     o.range_end = pc + 256;
     assert_int_equal(trace_continue(f->trace, f->session, pid, tid, &o), 1);
     assert_null(fixture_find(f, f->session, EVENT_STEP, 30));
-    assert_true(shared->counters[1] > 0);
+    assert_true(shared->threads.counters[1] > 0);
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, tid), 1);
     assert_non_null(fixture_find(f, f->session, EVENT_STOP, 2000));
     /* And a range that it leaves at once. */
@@ -221,7 +181,7 @@ static void step_of_one_session_is_none_of_the_others(void **state)
 
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
     assert_int_equal(fixture_attach(f, other, pid, 0), 1);
-    tid = shared->tids[1];
+    tid = shared->threads.tids[1];
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, tid), 1);
     assert_non_null(fixture_find(f, f->session, EVENT_STOP, 2000));
     assert_int_equal(fixture_continue_in(f, f->session, pid, tid, RESUME_STEP), 1);
@@ -523,7 +483,8 @@ static void stop_of_one_thread_stops_all(void **state)
 
     assert_int_equal(fixture_attach_with(f, f->session, pid, 0, &FILTER_DEFAULT, o), 1);
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(trace_interrupt(f->trace, f->session, pid, shared->tids[i % 4]), 1);
+        assert_int_equal(trace_interrupt(f->trace, f->session, pid, shared->threads.tids[i % 4]),
+                         1);
         for (int msec = 0; msec < 5000 && count_stopped(f, pid) < 4; msec++)
             fixture_serve(f, 1);
         assert_int_equal(count_stopped(f, pid), 4);
@@ -612,7 +573,7 @@ static void exit_stops_come_and_go_with_the_filter(void **state)
     struct filter without = FILTER_DEFAULT;
     struct filter with = FILTER_DEFAULT;
     struct fixture *f = *state;
-    pid_t pid = start(starts_threads);
+    pid_t pid = start(threads_come_and_go);
 
     without.report &= ~EVENT_BIT(EVENT_EXIT);
     assert_int_equal(fixture_attach_with(f, f->session, pid, 0, &without, FOLLOW_THREADS), 1);
@@ -632,7 +593,7 @@ static void thread_is_held_at_its_exit_where_that_is_asked_for_later(void **stat
     struct filter without = FILTER_DEFAULT;
     struct filter stops = FILTER_DEFAULT;
     struct fixture *f = *state;
-    pid_t pid = start(starts_threads);
+    pid_t pid = start(threads_come_and_go);
     const struct event *e;
 
     without.report &= ~EVENT_BIT(EVENT_EXIT);
@@ -680,8 +641,9 @@ int main(void)
 #undef TEST
     };
 
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
+    shared = fixture_share(sizeof(*shared));
+    if (!shared)
         return 1;
+    threads_tell(&shared->threads);
     return cmocka_run_group_tests_name("trace-resume", tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 #include "tests/unit/trace-fixture.h"
 
 static struct event last_event;
+static pid_t last_started;
 
 static void on_event(struct session *s, void *userdata)
 {
@@ -44,10 +46,22 @@ int fixture_setup(void **state)
     return 0;
 }
 
+/* Its number may have become another process's meanwhile, which is no child of the test. */
+static void kill_last_started(void)
+{
+    const int unreaped = WEXITED | WNOHANG | WNOWAIT;
+    siginfo_t report;
+
+    if (last_started > 0 && waitid(P_PID, (id_t)last_started, &report, unreaped) == 0)
+        kill(last_started, SIGKILL);
+    last_started = 0;
+}
+
 int fixture_teardown(void **state)
 {
     struct fixture *f = *state;
 
+    kill_last_started();
     trace_free(f->trace);
     ledger_unmap(f->ledger);
     free(f);
@@ -68,10 +82,18 @@ pid_t fixture_start(int (*child)(int ready_fd))
         close(fds[0]);
         _exit(child(fds[1]));
     }
+    last_started = pid;
     close(fds[1]);
     assert_int_equal(read(fds[0], &byte, 1), 1);
     close(fds[0]);
     return pid;
+}
+
+void *fixture_share(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
 }
 
 void child_is_ready(int ready_fd)

@@ -23,12 +23,19 @@ struct fixture {
 };
 
 int fixture_setup(void **state);
+
+/* Ends the child that was started last, too, if it is still there: a test that has failed leaves
+ * its tracee, which would disturb the others. */
 int fixture_teardown(void **state);
 
 /* Starts a child that runs `main` and then _exits with its result. With a pipe it can say that it
  * is ready; fixture_start() waits for that. */
 pid_t fixture_start(int (*child)(int ready_fd));
 void child_is_ready(int ready_fd);
+
+/* Memory, zeroed, that is shared with the children that are started from now on, until the test's
+ * end; NULL on failure. */
+void *fixture_share(size_t size);
 
 /* Ends and reaps a child that the test is done with. */
 void fixture_kill(struct fixture *f, pid_t pid);
