@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/trace/breakpoint.h"
 #include "daemon/trace/regs.h"
 #include "tests/unit/trace-fixture.h"
 
@@ -109,45 +106,16 @@ static int forks_and_writes(int ready)
     return 0;
 }
 
-static pid_t started;
-
 static pid_t start(int (*child)(int))
 {
     memset((void *)shared, 0, sizeof(*shared));
-    started = fixture_start(child);
-    return started;
-}
-
-static int teardown(void **state)
-{
-    if (started > 0)
-        kill(started, SIGKILL);
-    return fixture_teardown(state);
+    return fixture_start(child);
 }
 
 static struct breakpoint_options watch(enum breakpoint_kind kind, volatile uint64_t *address)
 {
     return (struct breakpoint_options){
         .kind = kind, .address = (uint64_t)(uintptr_t)address, .size = 8};
-}
-
-static uint32_t add(struct fixture *f, pid_t pid, struct breakpoint_options o)
-{
-    uint32_t id = 0;
-
-    assert_int_equal(breakpoint_add(f->trace, session_find(f->session, pid), &o, &id), 0);
-    return id;
-}
-
-static uint64_t hits_of(struct fixture *f, pid_t pid, uint32_t id)
-{
-    const struct breakpoint *b;
-
-    TAILQ_FOREACH(b, &session_find(f->session, pid)->breakpoints, breakpoints)
-        if (b->id == id)
-            return b->hits;
-    fail_msg("there is no breakpoint %u", id);
-    return 0;
 }
 
 static void write_is_told_after_it_was_made(void **state)
@@ -158,7 +126,7 @@ static void write_is_told_after_it_was_made(void **state)
     uint32_t id;
 
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    id = add(f, pid, watch(BREAKPOINT_WRITE, &shared->watched));
+    id = add_breakpoint(f, pid, watch(BREAKPOINT_WRITE, &shared->watched));
     shared->go = 2;
     for (uint64_t i = 1; i <= 2; i++) {
         e = fixture_find(f, f->session, EVENT_WATCHPOINT, 2000);
@@ -185,7 +153,7 @@ static void read_counts_where_it_is_asked_for(void **state)
 
     o.report_only = true;
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    id = add(f, pid, o);
+    id = add_breakpoint(f, pid, o);
     shared->go = 10;
     for (int i = 0; i < 500 && shared->rounds < 10; i++)
         fixture_serve_for(f, 10);
@@ -204,7 +172,7 @@ static void execution_stops_before_the_instruction_and_passes_once(void **state)
     uint32_t id;
 
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    id = add(f, pid, o);
+    id = add_breakpoint(f, pid, o);
     shared->go = 3;
     for (uint64_t i = 0; i < 3; i++) {
         const struct event *e = fixture_find(f, f->session, EVENT_BREAKPOINT, 2000);
@@ -231,7 +199,7 @@ static void thread_that_appears_later_is_watched_too(void **state)
 
     o.report_only = true;
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    id = add(f, pid, o);
+    id = add_breakpoint(f, pid, o);
     shared->late_thread = 1;
     shared->go = 1;
     fixture_serve_for(f, 100);
@@ -256,7 +224,7 @@ static void one_thread_alone_is_watched(void **state)
     o.report_only = true;
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
     o.tid = shared->tids[1];
-    id = add(f, pid, o);
+    id = add_breakpoint(f, pid, o);
     shared->go = 1;
     fixture_serve_for(f, 50);
     assert_true(hits_of(f, pid, id) > 0);
@@ -279,7 +247,7 @@ static void detached_program_runs_over_what_was_watched(void **state)
         pid_t pid = start(many_write);
 
         assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-        add(f, pid, o);
+        add_breakpoint(f, pid, o);
         shared->late_thread = shared->go = 1;
         fixture_serve_for(f, 10 + i);
         assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
@@ -302,10 +270,10 @@ static void watch_that_is_removed_costs_nothing_more(void **state)
 
     o.report_only = true;
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    id = add(f, pid, o);
+    id = add_breakpoint(f, pid, o);
     shared->go = 1;
     fixture_serve_for(f, 20);
-    assert_int_equal(breakpoint_remove(f->trace, session_find(f->session, pid), id), 0);
+    assert_int_equal(drop_breakpoint(f, pid, id), 0);
     fixture_serve_for(f, 20);
     while (fixture_find(f, f->session, EVENT_WATCHPOINT, 1))
         ;
@@ -321,7 +289,7 @@ static void child_that_is_followed_is_watched(void **state)
     const struct event *e;
 
     assert_int_equal(fixture_attach_with(f, f->session, pid, 0, &FILTER_DEFAULT, follow), 1);
-    add(f, pid, watch(BREAKPOINT_WRITE, &shared->watched));
+    add_breakpoint(f, pid, watch(BREAKPOINT_WRITE, &shared->watched));
     shared->go = 1;
     e = fixture_find(f, f->session, EVENT_WATCHPOINT, 2000);
     assert_non_null(e);
@@ -344,12 +312,12 @@ static void fifth_watch_and_odd_ones_are_refused(void **state)
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
     a = session_find(f->session, pid);
     for (unsigned i = 0; i < HARDWARE_SLOTS_MAX; i++) {
-        add(f, pid, o);
+        add_breakpoint(f, pid, o);
         o.address += 8;
     }
     assert_int_equal(breakpoint_add(f->trace, a, &o, &id), -ENOSPC);
     o.address -= 8;
-    add(f, pid, o); /* the same slot once more */
+    add_breakpoint(f, pid, o); /* the same slot once more */
     o.address += 1;
     assert_int_equal(breakpoint_add(f->trace, a, &o, &id), -EINVAL);
     o.size = 3;
@@ -363,7 +331,7 @@ static void fifth_watch_and_odd_ones_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         TEST(write_is_told_after_it_was_made),
         TEST(read_counts_where_it_is_asked_for),
         TEST(execution_stops_before_the_instruction_and_passes_once),
@@ -376,8 +344,8 @@ int main(void)
 #undef TEST
     };
 
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
+    shared = fixture_share(sizeof(*shared));
+    if (!shared)
         return 1;
     return cmocka_run_group_tests_name("watchpoint", tests, NULL, NULL);
 }

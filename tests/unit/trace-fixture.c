@@ -237,6 +237,30 @@ void fixture_kill(struct fixture *f, pid_t pid)
     (void)waitpid(pid, NULL, 0);
 }
 
+uint32_t add_breakpoint(struct fixture *f, pid_t pid, struct breakpoint_options o)
+{
+    uint32_t id = 0;
+
+    assert_int_equal(breakpoint_add(f->trace, session_find(f->session, pid), &o, &id), 0);
+    return id;
+}
+
+int drop_breakpoint(struct fixture *f, pid_t pid, uint32_t id)
+{
+    return breakpoint_remove(f->trace, session_find(f->session, pid), id);
+}
+
+uint64_t hits_of(struct fixture *f, pid_t pid, uint32_t id)
+{
+    const struct breakpoint *b;
+
+    TAILQ_FOREACH(b, &session_find(f->session, pid)->breakpoints, breakpoints)
+        if (b->id == id)
+            return b->hits;
+    fail_msg("there is no breakpoint %u", id);
+    return 0;
+}
+
 char proc_state(pid_t tid)
 {
     struct proc_status s;

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/trace/breakpoint.h"
 #include "daemon/trace/trace.h"
 
 /* The core on its own: a loop over waitid() in the test, children of the test as tracees. No bus,
@@ -66,6 +67,11 @@ int fixture_set_filter(struct fixture *f, struct session *s, pid_t pid,
 int fixture_continue(struct fixture *f, struct session *s, pid_t pid, pid_t tid);
 int fixture_continue_in(struct fixture *f, struct session *s, pid_t pid, pid_t tid,
                         enum resume_mode mode);
+
+/* Breakpoints of the fixture's session. The first fails the test where it is refused. */
+uint32_t add_breakpoint(struct fixture *f, pid_t pid, struct breakpoint_options o);
+int drop_breakpoint(struct fixture *f, pid_t pid, uint32_t id);
+uint64_t hits_of(struct fixture *f, pid_t pid, uint32_t id);
 
 char proc_state(pid_t tid);
 /* Waits, five seconds at the most, until /proc shows that state: a thread that was let go takes a
