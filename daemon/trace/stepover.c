@@ -124,6 +124,7 @@ static int open_registers(struct trace *t, pid_t tid, struct regs *ret)
 /* The registers of a thread that still stands at the breakpoint, and its instruction. */
 static int look(struct trace *t, struct tracee *tracee, uint64_t at, struct attempt *a)
 {
+    struct space *s = tracee->process->space; /* NULL where flags are stepped over */
     enum insn_isa isa;
     ssize_t n;
     int r;
@@ -145,7 +146,7 @@ static int look(struct trace *t, struct tracee *tracee, uint64_t at, struct atte
     if (n <= 0)
         return -ENOENT;
     if (insn_decode(a->bytes, (size_t)n, isa,
-                    space_has_shadow_stack(a->process->space, tracee->tid) ? INSN_SHADOW_STACK : 0,
+                    s && space_has_shadow_stack(s, tracee->tid) ? INSN_SHADOW_STACK : 0,
                     &a->insn) < 0)
         a->insn.class = INSN_IN_PLACE;
     return 0;

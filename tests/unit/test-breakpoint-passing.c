@@ -112,6 +112,28 @@ static void stepped_pushf_stores_no_trap_flag(void **state)
     fixture_kill(f, pid);
 }
 
+static void pushf_is_stepped_over_in_a_process_that_never_had_a_breakpoint(void **state)
+{
+    const struct continue_options through = {.mode = RESUME_STEP, .range_end = INT64_MAX};
+    struct fixture *f = *state;
+    pid_t pid = calling_start(one_thread_calls, f_flags);
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
+    assert_non_null(fixture_find(f, f->session, EVENT_STOP, 2000));
+    shared->go = 1;
+    assert_int_equal(trace_continue(f->trace, f->session, pid, pid, &through), 1);
+    for (int i = 0; i < 200 && shared->calls[0] < 3; i++)
+        fixture_serve(f, 10);
+    assert_true(shared->calls[0] >= 3);
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
+    assert_non_null(fixture_find(f, f->session, EVENT_STOP, 2000));
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
+    assert_null(fixture_find(f, f->session, EVENT_SIGNAL, 50));
+    assert_int_equal(shared->wrong, 0);
+    fixture_kill(f, pid);
+}
+
 static void on_timer(int signo)
 {
     shared->signals++;
@@ -176,6 +198,7 @@ int main(void)
         TEST(thread_steps_in_place_while_all_others_stand),
         TEST(step_off_a_displaced_instruction_is_one_step),
         TEST(stepped_pushf_stores_no_trap_flag),
+        TEST(pushf_is_stepped_over_in_a_process_that_never_had_a_breakpoint),
         TEST(signal_on_the_way_makes_no_second_hit),
         TEST(thread_that_no_session_traces_passes_unseen),
 #undef TEST
