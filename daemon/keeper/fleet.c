@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <signal.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -121,22 +121,12 @@ static void log_end(const struct tracer *t, const struct stop *end)
                     consequence);
 }
 
-static void let_held_die(struct keeper *k, pid_t holder)
-{
-    struct tracer *t;
-
-    LIST_FOREACH(t, &k->tracers, tracers)
-        if (t->holder == holder)
-            guard_let_die(t);
-}
-
 static int on_repaired(sd_event_source *source, const siginfo_t *si, void *userdata)
 {
     struct keeper *k = userdata;
 
     if (si->si_code != CLD_EXITED || si->si_status != EXIT_SUCCESS)
         log_warning("Repair %d of what a dead tracer traced did not finish, ignoring", si->si_pid);
-    let_held_die(k, si->si_pid); /* where it did not get so far */
     k->n_repairs--;
     release_check(k);
     return 0;
@@ -172,38 +162,70 @@ static void watch_repair(struct keeper *k, pid_t pid)
     sd_event_source_unref(source);
 }
 
-/* Returns its pid, or 0 where there is none. */
-static pid_t start_repair(struct keeper *k, struct tracer *t)
+static int start_repair(struct keeper *k, struct tracer *t, int held_fd)
 {
     pid_t pid = fork();
 
     if (pid < 0) {
         log_error("Cannot repair what tracer %d traced: fork failed: %s", t->process.pid,
                   strerror(errno));
-        return 0;
+        return -errno;
     }
     if (pid == 0) {
         close_sockets(k, t);
-        guard_run_repair(t);
+        guard_run_repair(t, held_fd);
     }
     watch_repair(k, pid);
-    return pid;
+    return 0;
+}
+
+/* The other end is closed: the repair has got so far, or has ended before it did. */
+static int on_held(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    struct tracer *t = userdata;
+
+    t->holding = sd_event_source_disable_unref(t->holding);
+    guard_let_die(t);
+    return 0;
+}
+
+static int watch_holding(struct keeper *k, struct tracer *t, int fd)
+{
+    int r = sd_event_add_io(k->event, &t->holding, fd, 0, on_held, t);
+
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    r = sd_event_source_set_io_fd_own(t->holding, true);
+    return r < 0 ? r : sd_event_source_set_priority(t->holding, SD_EVENT_PRIORITY_IMPORTANT);
+}
+
+static int hold_by_repair(struct keeper *k, struct tracer *t)
+{
+    int fds[2], r;
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    r = watch_holding(k, t, fds[0]);
+    if (r >= 0)
+        r = start_repair(k, t, fds[1]);
+    close(fds[1]);
+    return r;
 }
 
 /* The tracer stands in its exit until the repair says so. */
 static void hold(struct keeper *k, struct tracer *t)
 {
-    t->holder = start_repair(k, t);
-    if (t->holder == 0)
+    t->held = true;
+    if (hold_by_repair(k, t) < 0)
         guard_let_die(t);
 }
 
 static void repair(struct keeper *k, struct tracer *t)
 {
-    if (t->holder > 0)
-        (void)kill(t->holder, SIGCONT);
-    else if (t->repair && !guard_has_to_hold(t))
-        (void)start_repair(k, t);
+    if (t->repair && !t->held)
+        (void)start_repair(k, t, -EBADF);
 }
 
 static void ready_tracer_gone(struct keeper *k)
@@ -237,10 +259,8 @@ static void collect(struct keeper *k, struct tracer *t)
 
     if (guard_collect(t, &end))
         tracer_gone(k, t, &end);
-    else if (t->dying && t->holder == 0 && guard_has_to_hold(t))
+    else if (t->dying && !t->held && guard_has_to_hold(t))
         hold(k, t);
-    else if (t->holder > 0 && guard_is_held_no_more(t))
-        guard_let_die(t);
 }
 
 static int on_sigchld(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)

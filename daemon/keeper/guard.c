@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,9 +14,6 @@
 
 /* Seconds until a repair gives up: a hostile tracee may hold it for ever. */
 #define REPAIR_TIMEOUT_SEC 10
-
-/* For a tracer that nothing holds any more. */
-#define DEATH_TIMEOUT_MSEC 1000
 
 static void plan_repair(struct tracer *t)
 {
@@ -62,14 +58,6 @@ bool guard_has_to_hold(const struct tracer *t)
     return t->repair && repair_needs_hold(t->repair);
 }
 
-/* It is not collected: its end is the event loop's. */
-bool guard_is_held_no_more(const struct tracer *t)
-{
-    siginfo_t si;
-
-    return wait_thread(t->holder, WNOHANG | WNOWAIT, &si) > 0 && si.si_code == CLD_STOPPED;
-}
-
 void guard_let_die(struct tracer *t)
 {
     (void)ptrace_ops_cont(t->process.pid, 0);
@@ -93,23 +81,26 @@ int guard_collect(struct tracer *t, struct stop *ret_end)
     return 0;
 }
 
-/* Where it was the keeper that died, the tracer may take a moment longer. */
+/* However long it takes: those whom the repair has stopped would stay so. It is let go by the keeper,
+ * or by the kernel when the keeper dies. */
 static void wait_for_death(const struct tracer *t)
 {
     struct pollfd p = {.fd = t->process.fd, .events = POLLIN};
 
-    (void)poll(&p, 1, DEATH_TIMEOUT_MSEC);
+    while (poll(&p, 1, -1) < 0 && errno == EINTR)
+        ;
 }
 
-void guard_run_repair(struct tracer *t)
+void guard_run_repair(struct tracer *t, int held_fd)
 {
     (void)signal(SIGALRM, SIG_DFL);
     alarm(REPAIR_TIMEOUT_SEC);
     if (guard_has_to_hold(t)) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGCONT); /* with the keeper the tracer goes, too */
         repair_hold(t->repair);
-        raise(SIGSTOP); /* until the tracer is dead, and the keeper sends SIGCONT */
+        close(held_fd);
+        alarm(0);
         wait_for_death(t);
+        alarm(REPAIR_TIMEOUT_SEC);
     }
     repair_run(t->repair);
     _exit(EXIT_SUCCESS);

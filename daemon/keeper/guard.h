@@ -21,12 +21,10 @@ int guard_collect(struct tracer *t, struct stop *ret_end);
 /* Whether a tracer that stands in its exit has to stay there until guard_run_repair() has got
  * so far; it is then the caller's to start that at once, and to let the tracer die. */
 bool guard_has_to_hold(const struct tracer *t);
-/* Whether t->holder, which does that, has got there. */
-bool guard_is_held_no_more(const struct tracer *t);
 void guard_let_die(struct tracer *t);
 
 /* Gives back what a dead tracer's tracees need, as planned, and ends the process: for a forked
- * child of the keeper. Where the tracer has to be held, it stops itself (SIGSTOP) when the tracer
- * may die, and goes on with a SIGCONT after its death. A tracee that holds it up does so for a
- * bounded time. */
-void guard_run_repair(struct tracer *t) __attribute__((noreturn));
+ * child of the keeper. Where the tracer has to be held, it closes held_fd when the tracer may die,
+ * and goes on after its death, whether the keeper lives or not. A tracee that holds it up does so
+ * for a bounded time. */
+void guard_run_repair(struct tracer *t, int held_fd) __attribute__((noreturn));

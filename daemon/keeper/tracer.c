@@ -18,6 +18,7 @@ struct tracer *tracer_free(struct tracer *t)
         close(t->control_fd);
     if (t->peer_fd >= 0)
         close(t->peer_fd);
+    sd_event_source_disable_unref(t->holding);
     pidref_done(&t->process);
     ledger_unmap(t->ledger);
     repair_free(t->repair);

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <sys/queue.h>
+#include <systemd/sd-event.h>
 
 #include "daemon/trace/ledger.h"
 #include "daemon/trace/pidref.h"
@@ -30,8 +31,8 @@ struct tracer {
     int peer_fd;
     struct ledger *ledger;
     struct repair *repair; /* planned in the tracer's exit, run after its death */
-    pid_t
-        holder; /* the process that does the repair while the tracer stands in its exit; 0: none */
+    bool held;                /* in its exit, for the repair */
+    sd_event_source *holding; /* while that lasts; may be NULL */
 };
 
 LIST_HEAD(tracer_list, tracer);

@@ -73,17 +73,39 @@ class Deaths(computing.Program):
 
 class DeathsOnTheBus(Deaths, computing.OnTheBus):
     def test_keeper_is_killed(self):
-        def kill(tracee, session):
-            self.service.keeper.kill()
-            self.service.keeper.wait()
-            self.assert_runs_free(tracee)
-            self.assert_wait(lambda: not self.service.daemons.running("ptraced-tracer"), "the tracers end")
-            self.service.start_keeper()
-            self.assert_wait(lambda: self.can_attach(tracee), "attaching works again")
-            session.close()
-            return self.new_session()
+        self.in_rounds(0.05, self.kill_keeper)
 
-        self.in_rounds(0.05, kill)
+    def kill_keeper(self, tracee, session):
+        self.service.keeper.kill()
+        self.service.keeper.wait()
+        self.assert_runs_free(tracee)
+        self.assert_wait(lambda: not self.service.daemons.running("ptraced-tracer"), "the tracers end")
+        self.service.start_keeper()
+        self.assert_wait(lambda: self.can_attach(tracee), "attaching works again")
+        session.close()
+        return self.new_session()
+
+    def test_keeper_is_killed_together_with_a_tracer(self):
+        """Nobody is there to repair what the tracer leaves, so the program may end. But no repair that was
+        under way leaves it stopped."""
+        chance = random.Random(8)
+        for i in range(harness.rounds(0.15)):
+            with self.round(i):
+                tracee, at, session, process = self.start(2)
+                self.set_breakpoints(process, at)
+                time.sleep(0.002)
+                os.kill(self.service.tracer_of(tracee.pid), signal.SIGKILL)
+                time.sleep(0.004 * chance.random())
+                self.service.keeper.kill()
+                self.service.keeper.wait()
+                self.assert_wait(lambda: self.is_dead(tracee) or tracee.runs_free(timeout=0.1) == [],
+                                 "it runs or has ended")
+                self.service.start_keeper()
+                tracee.kill()
+
+    @staticmethod
+    def is_dead(tracee):
+        return tracee.process.poll() is not None
 
     def can_attach(self, tracee):
         try:
