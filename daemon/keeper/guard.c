@@ -81,8 +81,8 @@ int guard_collect(struct tracer *t, struct stop *ret_end)
     return 0;
 }
 
-/* However long it takes: those whom the repair has stopped would stay so. It is let go by the keeper,
- * or by the kernel when the keeper dies. */
+/* However long it takes: those whom the repair has stopped would stay so. It is let go by the
+ * keeper, or by the kernel when the keeper dies. */
 static void wait_for_death(const struct tracer *t)
 {
     struct pollfd p = {.fd = t->process.fd, .events = POLLIN};
