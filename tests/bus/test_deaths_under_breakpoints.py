@@ -40,6 +40,7 @@ class Deaths(computing.Program):
 
     def step(self, process, at):
         process.interrupt()
+        self.assert_wait(lambda: set(process.list_threads().values()) == {"stopped"}, "all are stopped")
         for tid in process.list_threads():
             process.thread(tid).step(range=(0, 2**63))
 
