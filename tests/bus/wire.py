@@ -16,7 +16,7 @@ import time
 from typing import Any, NamedTuple
 
 METHOD_CALL, METHOD_RETURN, ERROR, SIGNAL = 1, 2, 3, 4
-NO_AUTO_START = 2
+NO_REPLY_EXPECTED, NO_AUTO_START = 1, 2
 
 PATH, INTERFACE, MEMBER, ERROR_NAME, REPLY_SERIAL, DESTINATION, SENDER, SIGNATURE, UNIX_FDS = range(1, 10)
 HEADER_TYPES = {PATH: "o", INTERFACE: "s", MEMBER: "s", ERROR_NAME: "s", REPLY_SERIAL: "u",
@@ -179,7 +179,8 @@ def plain(value):
 
 
 class Connection:
-    """One connection: calls with their replies, and the signals that came meanwhile."""
+    """One connection: calls with their replies, and the signals that came meanwhile. Pings are answered in
+    their turn while it reads, as by any D-Bus library."""
 
     def __init__(self, sock, bus=True):
         self.sock = sock
@@ -237,11 +238,14 @@ class Connection:
         for one, value in zip(split_types(signature), args, strict=True):
             body.put(one, value)
 
+        return self.send_message(METHOD_CALL, {PATH: path, INTERFACE: interface, MEMBER: member,
+                                               DESTINATION: destination, SIGNATURE: signature or None,
+                                               UNIX_FDS: len(body.fds) or None}, body, flags)
+
+    def send_message(self, kind, fields, body, flags=0):
         self.serial += 1
-        fields = {PATH: path, INTERFACE: interface, MEMBER: member, DESTINATION: destination,
-                  SIGNATURE: signature or None, UNIX_FDS: len(body.fds) or None}
         header = Writer()
-        header.data += struct.pack("<cBBBII", b"l", METHOD_CALL, flags, 1, len(body.data), self.serial)
+        header.data += struct.pack("<cBBBII", b"l", kind, flags, 1, len(body.data), self.serial)
         header.put("a(yv)", [(code, Variant(HEADER_TYPES[code], value))
                              for code, value in fields.items() if value is not None])
         header.align(8)
@@ -308,3 +312,6 @@ class Connection:
             self.replies[message.fields[REPLY_SERIAL]] = message
         elif message.type == SIGNAL:
             self.signals.append(message)
+        elif (message.fields.get(INTERFACE), message.fields[MEMBER]) == ("org.freedesktop.DBus.Peer", "Ping"):
+            self.send_message(METHOD_RETURN, {REPLY_SERIAL: message.serial,
+                                              DESTINATION: message.fields.get(SENDER)}, Writer(), NO_REPLY_EXPECTED)
