@@ -113,12 +113,30 @@ static void megabyte_of_bytes_among_others(void **state)
     assert_memory_equal(copied, bytes, size);
 }
 
+static void what_makes_a_message_large_is_counted(void **state)
+{
+    struct bus_fixture *f = *state;
+    _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(f),
+                                         *copy = bus_fixture_message(f);
+    size_t n_bytes = 1;
+
+    assert_return_code(sd_bus_message_append(m, "usa{sv}", 7u, "four", 2, "key", "ay", 5, 1, 2, 3,
+                                             4, 5, "other", "at", 2, (uint64_t)1, (uint64_t)2),
+                       0);
+    assert_return_code(copy_body_counted(copy, bus_fixture_pass(f, m), &n_bytes), 0);
+    assert_int_equal(n_bytes, 1 + 4 + 3 + 5 + 5 + 16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bus_fixture_setup, bus_fixture_teardown)
-        TEST(body_of_every_type),     TEST(arrays_of_every_number),         TEST(empty_arrays),
-        TEST(message_without_a_body), TEST(megabyte_of_bytes_among_others),
+        TEST(body_of_every_type),
+        TEST(arrays_of_every_number),
+        TEST(empty_arrays),
+        TEST(message_without_a_body),
+        TEST(megabyte_of_bytes_among_others),
+        TEST(what_makes_a_message_large_is_counted),
 #undef TEST
     };
 
