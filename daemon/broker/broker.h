@@ -56,6 +56,7 @@ struct broker {
     struct list attaches; /* requests that are under way */
     struct list gathers;  /* the same, of those that several tracers answer */
     struct stream stream;
+    bool ping_refused; /* and the administrator was told (flow.h) */
 
     unsigned n_adopting; /* tracers that a broker before us used and that have yet to tell of it */
     bool listing;        /* the keeper is asked for them */

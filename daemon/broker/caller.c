@@ -42,6 +42,7 @@ static struct caller *caller_free(struct caller *c)
     }
     sd_bus_slot_unref(c->watch);
     sd_bus_slot_unref(c->query);
+    flow_done(&c->flow);
     free(c->name);
     free(c);
     return NULL;
@@ -55,12 +56,15 @@ static void caller_freep(struct caller **c)
 static bool is_needed(const struct caller *c)
 {
     return !c->known || c->n_unchecked > 0 || !list_empty(&c->sessions) ||
-           !list_empty(&c->subscriptions) || !list_empty(&c->waiters) || !list_empty(&c->attaches);
+           !list_empty(&c->subscriptions) || c->flow.ping || !list_empty(&c->waiters) ||
+           !list_empty(&c->attaches);
 }
 
 /* It has left: its sessions end, and what it waited for is not taken from anybody else. */
 static void caller_gone(struct caller *c)
 {
+    struct broker *b = c->broker;
+
     while (!list_empty(&c->attaches))
         attach_abandon(LIST_FIRST(&c->attaches, struct attach, of_caller));
     while (!list_empty(&c->waiters))
@@ -70,6 +74,7 @@ static void caller_gone(struct caller *c)
     while (!list_empty(&c->sessions))
         session_close(LIST_FIRST(&c->sessions, struct session, of_creator), NULL);
     caller_free(c);
+    flow_go_on(b);
 }
 
 /* Puts the oldest call back. The others follow one by one, each when the one before it has come

@@ -6,6 +6,7 @@
 
 #include <systemd/sd-bus.h>
 
+#include "daemon/broker/flow.h"
 #include "daemon/broker/list.h"
 
 struct broker;
@@ -30,6 +31,7 @@ struct caller {
 
     struct list sessions; /* that end with it */
     struct list subscriptions;
+    struct flow flow; /* of the events that it is sent */
     struct list waiters;
     struct list attaches;
 };

@@ -341,7 +341,10 @@ void events_process_removed(struct session *s, pid_t pid)
 
 void events_post(struct session *s, struct ptraced_event_record *e)
 {
-    stream_post(s, e);
+    int r = line_post(s, e);
+
+    if (r < 0)
+        log_warning(&s->broker->log, "Cannot send an event of session %s: %s", s->id, strerror(-r));
     /* There is one for each process of each tracer that ends, and nobody need take any. */
     if (s->queue)
         deliver(s, e, PTRACED_QUEUE_MAX);

@@ -77,6 +77,7 @@ static int session_init(struct session *s, struct broker *b,
     snprintf(s->id, sizeof(s->id), "s%" PRIu64, s->number);
     list_init(&s->subscriptions);
     list_init(&s->shares);
+    line_init(&s->line);
     list_init(&s->attachments);
     stash_init(&s->stash);
     list_init(&s->waiters);
@@ -180,6 +181,7 @@ void subscription_free(struct subscription *u)
     free(u);
     s->n_subscriptions--;
     update_streams(s);
+    stream_go_on(&s->broker->stream, s);
 }
 
 void session_unsubscribe(struct session *s, const struct caller *c)
@@ -248,6 +250,8 @@ static void let_go(struct session *s)
     while (!list_empty(&s->subscriptions))
         subscription_free(LIST_FIRST(&s->subscriptions, struct subscription, of_session));
     events_close(s);
+    line_done(&s->line);
+    list_remove(&s->of_stream);
     while (!list_empty(&s->attachments))
         attachment_free(LIST_FIRST(&s->attachments, struct attachment, of_session));
     while (!list_empty(&s->shares))

@@ -8,6 +8,7 @@
 #include <systemd/sd-bus.h>
 
 #include "bus-api/paths.h"
+#include "daemon/broker/line.h"
 #include "daemon/broker/list.h"
 #include "daemon/broker/stash.h"
 
@@ -33,7 +34,9 @@ struct session {
 
     struct list subscriptions;
     unsigned n_subscriptions;
-    struct list shares; /* what it has at each tracer */
+    struct list shares;    /* what it has at each tracer */
+    struct line line;      /* events for the subscribers */
+    struct list of_stream; /* where there are any, and no subscriber is behind */
     struct list attachments;
     unsigned n_attachments;
 

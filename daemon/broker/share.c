@@ -27,7 +27,6 @@ int share_get(struct session *s, struct tracer *t, struct share **ret)
             return -ENOMEM;
         share->session = s;
         share->tracer = t;
-        list_init(&share->batches);
         list_append(&s->shares, &share->of_session);
         list_append(&t->shares, &share->of_tracer);
     }
@@ -37,7 +36,7 @@ int share_get(struct session *s, struct tracer *t, struct share **ret)
 
 void share_free(struct share *share)
 {
-    stream_drop(share);
+    line_share_gone(share);
     share->session->lost += share->lost;
     list_remove(&share->of_session);
     list_remove(&share->of_tracer);

@@ -24,9 +24,8 @@ struct share {
     bool stale;     /* it was sent before somebody came who wants to know about now */
     uint64_t lost;  /* events dropped so far */
 
-    struct list batches;   /* events that have arrived and are yet to be passed on */
-    struct list of_stream; /* where there are any */
-    uint32_t credit;       /* passed on, the tracer not yet told */
+    unsigned n_batches; /* in the session's line */
+    uint32_t credit;    /* events passed on, the tracer not yet told */
 };
 
 /* Finds or makes it. */

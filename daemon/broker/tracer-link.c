@@ -101,7 +101,7 @@ static void tracer_gone(struct wire *w)
     if (!list_empty(&t->tracees))
         log_warning(&t->broker->log, "Tracer %d has died; what it traced runs on", t->pid);
     LIST_FOREACH(struct share, share, &t->shares, of_tracer)
-        stream_flush(share);
+        line_share_gone(share);
     LIST_FOREACH(struct tracee, tracee, &t->tracees, tracees)
         LIST_FOREACH(struct attachment, a, &tracee->attachments, of_tracee)
             post_lost(a);
@@ -164,7 +164,7 @@ static int on_events(struct tracer *t, struct session *s, sd_bus_message *m)
 {
     struct share *share = share_find(s, t);
 
-    return share ? stream_add(&t->broker->stream, share, m) : 0;
+    return share ? line_add(s, share, m) : 0;
 }
 
 static const struct {

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include "bus-api/macro.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/caller.h"
+#include "daemon/broker/flow.h"
+#include "daemon/broker/session.h"
+
+/* A measure. */
+#define FLOW_EVENTS 512u
+#define FLOW_BYTES (256u * 1024)
+
+/* Pings under way to one user's callers. The system bus lets no connection, and so not us, wait for
+ * more than 128 answers: one user's shall not use them up. */
+#define FLOW_PINGS 32u
+
+static bool is_due(const struct flow *f)
+{
+    return f->n_events >= FLOW_EVENTS || f->n_bytes >= FLOW_BYTES;
+}
+
+static unsigned count_pings(const struct broker *b, uid_t uid)
+{
+    unsigned n = 0;
+
+    LIST_FOREACH(struct caller, c, &b->callers, callers)
+        n += c->uid == uid && c->flow.ping;
+    return n;
+}
+
+/* Without its policy the bus refuses pings itself, at once: then it holds what it likes. */
+static void warn_refused(struct broker *b, sd_bus_message *answer)
+{
+    const char *sender = sd_bus_message_get_sender(answer);
+
+    if (b->ping_refused || !sd_bus_message_is_method_error(answer, SD_BUS_ERROR_ACCESS_DENIED) ||
+        !sender || strcmp(sender, "org.freedesktop.DBus") != 0)
+        return;
+    b->ping_refused = true;
+    log_warning(
+        &b->log,
+        "The bus does not let us send org.freedesktop.DBus.Peer.Ping, so it may lose events "
+        "of clients that read slowly; install the policy that comes with ptraced");
+}
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+    struct caller *c = userdata;
+
+    warn_refused(c->broker, m);
+    c->flow.ping = sd_bus_slot_unref(c->flow.ping);
+    flow_go_on(c->broker);
+    return 1;
+}
+
+static int send_ping(struct caller *c)
+{
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    int r;
+
+    r = sd_bus_message_new_method_call(c->broker->bus, &m, c->name, "/",
+                                       "org.freedesktop.DBus.Peer", "Ping");
+    if (r < 0)
+        return r;
+    return sd_bus_call_async(c->broker->bus, &c->flow.ping, m, on_answer, c, UINT64_MAX);
+}
+
+/* What is due after this has to wait for an answer. */
+static void settle(struct caller *c)
+{
+    struct flow *f = &c->flow;
+    int r;
+
+    if (!is_due(f) || f->ping || count_pings(c->broker, c->uid) >= FLOW_PINGS)
+        return;
+    r = send_ping(c);
+    if (r < 0)
+        log_debug(&c->broker->log, "Cannot ping %s, ignoring: %s", c->name, strerror(-r));
+    f->n_events = 0;
+    f->n_bytes = 0;
+}
+
+void flow_sent(struct caller *c, size_t n_bytes)
+{
+    if (c == c->broker->client)
+        return;
+    c->flow.n_events++;
+    c->flow.n_bytes += n_bytes;
+    settle(c);
+}
+
+bool flow_is_full(const struct caller *c)
+{
+    return is_due(&c->flow);
+}
+
+void flow_go_on(struct broker *b)
+{
+    LIST_FOREACH(struct caller, c, &b->callers, callers) {
+        if (!is_due(&c->flow))
+            continue;
+        settle(c);
+        if (is_due(&c->flow))
+            continue;
+        LIST_FOREACH(struct subscription, u, &c->subscriptions, of_caller)
+            stream_go_on(&b->stream, u->session);
+    }
+}
+
+void flow_done(struct flow *f)
+{
+    f->ping = sd_bus_slot_unref(f->ping);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <systemd/sd-bus.h>
+
+struct broker;
+struct caller;
+
+/* What is on its way to a caller.
+ *
+ * A bus takes at once what it is given, and holds what its recipient does not read. It tells nobody
+ * how much that is; when it has enough it drops signals without a word, and takes no more from us,
+ * whoever it is for. So the caller is asked to tell how far it has come:
+ *
+ *     broker                                     caller
+ *       |--- ThreadEvent ... (a measure) --------->|
+ *       |--- org.freedesktop.DBus.Peer.Ping ------>|
+ *       |--- ThreadEvent ... (a measure) --------->|
+ *       |    nothing more                          |
+ *       |<------------------------ its answer -----|
+ *       |--- Peer.Ping, ThreadEvent ... ---------->|
+ *
+ * D-Bus libraries answer a ping by themselves and in its turn, so the answer says that what was
+ * sent before has been read, and two measures at the most are on their way. Any answer will do, an
+ * error too, and the one that the bus gives for a caller that has left. There is no time-out: a
+ * client may compute for as long as it likes, and then finds its events where they wait.
+ *
+ * A measure counts for the caller, whose messages the bus keeps in one queue, over all its
+ * sessions. The client of a socket is not pinged: what it does not read stays with us, where it is
+ * counted (stream.h). */
+struct flow {
+    unsigned n_events; /* sent since the last ping */
+    size_t n_bytes;    /* the same, of what makes an event large */
+    sd_bus_slot *ping; /* under way */
+};
+
+/* An event has been sent to the caller, with that many bytes in arrays. */
+void flow_sent(struct caller *c, size_t n_bytes);
+
+/* Whether the caller has to answer before it may be sent another event. */
+bool flow_is_full(const struct caller *c);
+
+/* A caller, and a ping with it, has gone: another one may be due. */
+void flow_go_on(struct broker *b);
+
+/* Gives up the ping. */
+void flow_done(struct flow *f);
