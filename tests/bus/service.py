@@ -34,16 +34,38 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
   <type>system</type>
   <listen>unix:path={socket}</listen>
   <auth>EXTERNAL</auth>
+  {policy}
+  <!-- The broker's limits are to be met, not the bus's. -->
+  <limit name="max_replies_per_connection">4096</limit>
+  {limits}
+</busconfig>
+"""
+
+
+BUS_POLICY = """
   <policy context="default">
     <allow user="*"/>
     <allow own="*"/>
     <allow send_destination="*"/>
     <allow receive_sender="*"/>
   </policy>
-  <!-- The broker's limits are to be met, not the bus's. -->
-  <limit name="max_replies_per_connection">4096</limit>
-  {limits}
-</busconfig>
+"""
+
+# What the system bus allows everybody, without what installed files add.
+SYSTEM_BUS_POLICY = """
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus"/>
+  </policy>
 """
 
 
@@ -191,13 +213,16 @@ class SystemService(Service):
         self.user = pwd.getpwnam(name if user_exists(name) else UNPRIVILEGED)
         with open(self.path("bus.conf"), "w") as f:
             limits = [f'<limit name="{name}">{value}</limit>' for name, value in self.bus_limits.items()]
-            f.write(BUS_CONFIG.format(socket=self.bus_socket, limits="".join(limits)))
+            f.write(BUS_CONFIG.format(socket=self.bus_socket, policy=self.bus_policy(), limits="".join(limits)))
         self.bus = self.spawn("bus", [*WITH_US, "dbus-daemon", "--config-file=" + self.path("bus.conf"), "--nofork",
                                       "--nopidfile", "--nosyslog"])
         if not wait_until(lambda: os.path.exists(self.bus_socket)):
             raise RuntimeError("dbus-daemon did not start")
         self.start_keeper()
         self.start_broker()
+
+    def bus_policy(self):
+        return BUS_POLICY
 
     def keeper_command(self):
         """The keeper serves the broker's user alone, whom only an installation makes. So where that
@@ -261,6 +286,18 @@ class SystemService(Service):
         self.bus.terminate()
         reap(self.bus, 5)
         return problems
+
+
+class InstalledService(SystemService):
+    """On a bus with the policy and the limits of a system bus, and with the file that we install there."""
+
+    bus_limits = {"max_replies_per_connection": 128}
+
+    def bus_policy(self):
+        with open(os.path.join(SOURCE, "bus-api/policy/org.ptraced.Tracer1.conf.in")) as f:
+            text = f.read().replace("@USER@", self.user.pw_name)
+        start, end = "<busconfig>", "</busconfig>"
+        return SYSTEM_BUS_POLICY + text[text.index(start) + len(start) : text.index(end)]
 
 
 class EmbeddedService(Service):

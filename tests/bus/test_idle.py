@@ -12,6 +12,7 @@ import time
 
 import harness
 import procfs
+from circles import Circles
 from service import build_option, sanitized
 
 SECONDS = float(os.environ.get("PTRACED_TEST_IDLE_SECONDS", "5"))
@@ -133,7 +134,15 @@ class Idle:
 
 
 class IdleOnTheBus(Idle, harness.OnTheBus):
-    pass
+    def test_while_a_subscriber_is_behind(self):
+        circles = Circles(self.tracee("runs-in-circles", 1))
+        session = self.new_session()
+        process = session.attach(circles.pid)
+        id = process.add_breakpoint(circles.start, report_only=True)
+        other = self.connect().session(session.id)
+        self.assert_wait(lambda: other.get("LostEvents") > 20000, "its queue overflows", timeout=60)
+        other.process(circles.pid).remove_breakpoint(id)
+        self.assert_idle()
 
 
 class IdleEmbedded(Idle, harness.Embedded):
