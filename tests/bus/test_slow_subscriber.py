@@ -271,6 +271,21 @@ class SlowClientOfASocket(Flood, harness.Embedded):
         self.assert_complete(session, events)
         self.assertGreater(session.get("LostEvents"), 0)
 
+    def test_a_short_process_ends_meanwhile(self):
+        session, _ = self.flood()
+        time.sleep(SECONDS)
+        tracee = self.tracee("many-threads", 2)
+        session.send("AttachProcess", "ua{sv}", tracee.pid, options())
+        self.assert_wait(lambda: procfs.tracer_pid(tracee.pid), "it is traced")
+        tracer = procfs.tracer_pid(tracee.pid)
+        time.sleep(0.2)
+        tracee.quit()
+        tracee.wait()
+        self.assert_wait(lambda: tracer not in self.service.daemons.tracers(), "its tracer has gone")
+        self.process.send("Interrupt")
+        events = session.events_until(lambda e: (e.pid, e.tid, e.kind) == (tracee.pid, tracee.pid, "exited"), 60)
+        self.assert_contiguous([e for e in events if e.pid == tracee.pid])
+
 
 if __name__ == "__main__":
     harness.main()
