@@ -19,8 +19,9 @@
 #include "daemon/trace/space.h"
 #include "daemon/trace/stop.h"
 
-/* For all threads to stand. Meanwhile the tracer stands, and so do all that it traces. */
-#define PATIENCE_USEC (300 * 1000)
+/* For all threads to stand, who may be waiting for a processor. Meanwhile the tracer stands, and so
+ * do all that it traces. */
+#define PATIENCE_USEC (3 * 1000 * 1000)
 #define LOOK_USEC 100
 
 /* ---- The plan ------------------------------------------------------------------------------ */

@@ -295,7 +295,8 @@ class AttachDetach:
         tracee.ask()
         time.sleep(1)
         counts = tracee.ask()
-        self.assertGreater(counts["least"] * 100, counts["most"], counts)
+        # Who gets no processor makes no stop.
+        self.assertGreater(counts["least"] * 1000, counts["most"], counts)
         for tid in tracee.threads():
             began = time.monotonic()
             process.thread(tid).interrupt()
