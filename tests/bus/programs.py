@@ -170,7 +170,7 @@ class Tracee:
             wrong += [text for text in procfs.complaints(pid) if "is gone" not in text]
         return [f"{self}: {text}" for text in wrong]
 
-    def runs_free(self, timeout=5):
+    def runs_free(self, timeout=15):
         """Waits until nobody traces or holds it; the complaints that are left."""
         deadline = time.monotonic() + timeout
         while (wrong := self.complaints()) and time.monotonic() < deadline:
