@@ -36,6 +36,13 @@ if [[ $(uname -m) == x86_64 ]]; then
     test_needs+=('a C compiler for 32-bit programs|gcc-12-multilib|glibc-devel.i686 libgcc.i686|compiles gcc -m32')
 fi
 
+# Only on a Debian can its like be booted, and only by root; the tests say what they lack.
+system_needs=(
+    'systemd-nspawn|systemd-container|systemd-container|has systemd-nspawn'
+    'debootstrap|debootstrap|debootstrap|has debootstrap'
+    'nsenter and unshare|util-linux|util-linux|has nsenter unshare'
+)
+
 aarch64_needs=(
     'a C compiler for aarch64|gcc-12-aarch64-linux-gnu libc6-dev-arm64-cross|gcc-aarch64-linux-gnu|compiles aarch64-linux-gnu-gcc-12'
     'qemu-aarch64|qemu-user|qemu-user|has qemu-aarch64'

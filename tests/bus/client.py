@@ -283,9 +283,10 @@ def brief(events):
 class Client:
     """A client of the service: on a bus, or (destination None) peer to peer."""
 
-    def __init__(self, connection, destination=NAME):
+    def __init__(self, connection, destination=NAME, auto_start=False):
         self.connection = connection
         self.destination = destination
+        self.flags = 0 if auto_start else wire.NO_AUTO_START
         self.manager = Object(self, ROOT)
         self.manager.interface = MANAGER
         self.events = collections.defaultdict(collections.deque)
@@ -293,7 +294,7 @@ class Client:
 
     def send(self, path, interface, member, signature="", *args):
         return self.connection.send(self.destination, path, interface, member, signature, *args,
-                                    flags=wire.NO_AUTO_START)
+                                    flags=self.flags)
 
     def reply(self, serial, timeout=20):
         return self.connection.reply(serial, timeout)

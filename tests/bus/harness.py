@@ -261,7 +261,8 @@ def main():
     result = unittest.main(exit=False, verbosity=2).result
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
     skipped = len(result.skipped)
-    passed = result.testsRun - failed - skipped
+    # A test can fail twice, its clean-up too.
+    passed = max(result.testsRun - failed - skipped, 0)
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     print(f"in {time.monotonic() - started:.1f} s{', with sanitizers' if sanitized() else ''}", file=sys.stderr)
     sys.exit(1 if failed else 77 if result.testsRun and skipped == result.testsRun else 0)

@@ -142,7 +142,7 @@ def changed_text(pid):
         if path == "[vdso]":
             original = vdso()
         else:
-            with open(path, "rb") as f:
+            with open(f"/proc/{pid}/root{path}", "rb") as f:
                 f.seek(offset)
                 original = f.read(size).ljust(size, b"\0")
         found = read_memory(pid, start, size)
