@@ -178,6 +178,11 @@ int wire_open(struct wire *w, sd_event *event, int fd, const struct wire_ops *op
     r = sd_bus_negotiate_fds(bus, true);
     if (r < 0)
         return r;
+    /* Else sd-event, at our end, would wait until the other side has read everything: a tracer that
+     * is held up never does, nor a keeper that is only started when we have ended. */
+    r = sd_bus_set_close_on_exit(bus, false);
+    if (r < 0)
+        return r;
     r = sd_bus_start(bus);
     if (r < 0)
         return r;

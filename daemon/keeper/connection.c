@@ -45,6 +45,8 @@ static int new_bus(struct keeper *k, int *fd, sd_bus **ret)
         r = sd_bus_set_trusted(bus, 1);
     if (r >= 0)
         r = sd_bus_negotiate_fds(bus, 1);
+    if (r >= 0) /* at our end nobody waits for a broker that hangs to read everything */
+        r = sd_bus_set_close_on_exit(bus, 0);
     if (r >= 0)
         r = keeper_bus_add_object(k, bus);
     if (r >= 0)

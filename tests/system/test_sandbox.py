@@ -85,8 +85,9 @@ class Tracing(Case):
         head = process.call("ReadMappedFile", "ttt", at["target"] & ~4095, 0, 4)
         self.assertEqual(head, b"\x7fELF")
         for member, signature, arguments in (
-                ("OpenMappedFile", "t", [at["target"] & ~4095]), ("OpenMaps", "", []), ("OpenMemory", "s", ["read-write"]),
-                ("ReadMemoryFD", "a(tt)", [[(at["target"], 64)]]), ("Snapshot", "a{sv}", [{}])):
+                ("OpenMappedFile", "t", [at["target"] & ~4095]), ("OpenMaps", "", []),
+                ("OpenMemory", "s", ["read-write"]), ("ReadMemoryFD", "a(tt)", [[(at["target"], 64)]]),
+                ("Snapshot", "a{sv}", [{}])):
             with self.subTest(member):
                 descriptor = process.call(member, signature, *arguments)
                 self.assertGreaterEqual(descriptor, 0)
