@@ -80,6 +80,13 @@ def hierarchies():
                 yield before.split()[4]
 
 
+def left_by_the_dead(place):
+    """What is named after a test's process that is no more: the machine has ended with it."""
+    for name in os.listdir(place):
+        if name.startswith(PREFIX) and not os.path.exists("/proc/" + name[len(PREFIX):].partition("-")[0]):
+            yield os.path.join(place, name)
+
+
 class Cgroups:
     """One of our own in each tree, so that nothing of the machine's is anywhere else."""
 
@@ -101,9 +108,8 @@ class Cgroups:
     def sweep(cls):
         """Those of tests that were killed."""
         for tree in hierarchies():
-            for name in os.listdir(tree):
-                if name.startswith(PREFIX) and not os.path.exists("/proc/" + name[len(PREFIX):]):
-                    cls.remove_tree(os.path.join(tree, name))
+            for path in left_by_the_dead(tree):
+                cls.remove_tree(path)
 
     @staticmethod
     def remove_tree(top):
@@ -176,7 +182,9 @@ class Machine:
         self.leader = None
         self.tracees = 0
         self.cgroups = Cgroups(self.name)
-        self.scratch = tempfile.mkdtemp(prefix=PREFIX)
+        for path in left_by_the_dead(tempfile.gettempdir()):
+            shutil.rmtree(path, ignore_errors=True)
+        self.scratch = tempfile.mkdtemp(prefix=self.name + "-")
         self.log = os.path.join(self.scratch, "console")
         os.mkdir(self.path("top"))
         try:

@@ -4,7 +4,6 @@
 import os
 import re
 import signal
-import unittest
 
 import cases
 import procfs
@@ -83,7 +82,14 @@ class Identity(Case):
         self.assertEqual(procfs.status(pid, "Uid").split(), [uid] * 4)
         self.assertEqual(set(self.capabilities(pid).values()), {0})
         self.assert_confined(pid)
-        self.assertFalse(os.access(f"/proc/{pid}/root/root/x", os.F_OK))
+
+    def test_broker_sees_no_other_process(self):
+        self.ask_version()
+        pid = self.machine.inside(self.only("ptraced"))
+        shown = self.machine.run("nsenter", "--mount", f"--target={pid}", "setpriv", "--reuid=ptraced",
+                                 "--regid=ptraced", "--clear-groups", "ls", "/proc").split()
+        self.assertIn("self", shown)
+        self.assertEqual(len([name for name in shown if name.isdigit()]), 1, "more than ls itself")
 
     def test_keeper_and_tracers_have_five_capabilities(self):
         self.ask_version()
