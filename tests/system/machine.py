@@ -7,6 +7,8 @@ processes in their own /proc, under other ids.
 """
 
 import contextlib
+import glob
+import itertools
 import json
 import os
 import shutil
@@ -174,10 +176,12 @@ class Inside(Tracee):
 
 
 class Machine:
+    numbers = itertools.count(1)
+
     def __init__(self):
         check_needs()
         rootfs = find_rootfs()
-        self.name = f"{PREFIX}{os.getpid()}"
+        self.name = f"{PREFIX}{os.getpid()}-{next(self.numbers)}"
         self.nspawn = None
         self.leader = None
         self.tracees = 0
@@ -327,6 +331,7 @@ class Machine:
         problems += [f"cgroup {path} is left" for path in self.cgroups.remove()]
         with open("/proc/self/mountinfo") as f:
             problems += [f"mounted still: {line.split()[4]}" for line in f if self.scratch in line]
+        problems += [f"{path} is left" for path in glob.glob(f"/run/systemd/nspawn/*/*{self.name}*")]
         shutil.rmtree(self.scratch, ignore_errors=True)
         return problems
 

@@ -3,6 +3,7 @@
 
 import os
 import re
+import resource
 import signal
 
 import cases
@@ -102,6 +103,13 @@ class Identity(Case):
         for pid in tracers:
             with open(f"/proc/{pid}/cgroup") as f:
                 self.assertIn(KEEPER, f.read())
+
+    def test_both_may_have_many_descriptors(self):
+        """They raise the limit themselves: the sandbox lets them."""
+        self.ask_version()
+        for program in ("ptraced", "ptraced-keeper"):
+            soft, hard = resource.prlimit(self.only(program), resource.RLIMIT_NOFILE)
+            self.assertEqual(soft, hard, program)
 
     def test_files_are_read_only_for_both(self):
         self.ask_version()
