@@ -28,16 +28,20 @@ class Shared:
     """The machine of a file of tests, or why there is none."""
 
     machine = None
-    unavailable = None
+    failure = None
 
     @classmethod
     def get(cls):
-        if not cls.machine and not cls.unavailable:
+        """Tried once: where it fails, it does so for each test."""
+        if cls.failure:
+            raise cls.failure
+        if not cls.machine:
             try:
                 cls.machine = Machine()
-                unittest.addModuleCleanup(cls.end)
-            except Unavailable as e:
-                cls.unavailable = str(e)
+            except Exception as e:
+                cls.failure = e
+                raise
+            unittest.addModuleCleanup(cls.end)
         return cls.machine
 
     @classmethod
@@ -50,9 +54,10 @@ class Shared:
 
 class Case(unittest.TestCase):
     def setUp(self):
-        self.machine = Shared.get()
-        if not self.machine:
-            self.skipTest("no system can be booted: " + Shared.unavailable)
+        try:
+            self.machine = Shared.get()
+        except Unavailable as e:
+            self.skipTest(f"no system can be booted: {e}")
         self.clients = []
         self.tracees = []
         self.mark = self.machine.journal_mark()
