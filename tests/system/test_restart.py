@@ -8,6 +8,7 @@ import time
 import cases
 import client
 import procfs
+import wire
 from cases import BROKER, KEEPER, SOCKET
 from machine import Inside, Machine
 
@@ -40,6 +41,17 @@ class Case(cases.Case):
     def assert_released(self, tracee):
         self.assertEqual(tracee.runs_free(), [])
         self.assert_computes(tracee)
+
+    def attach_again(self, session, tracee):
+        """The broker may hear of the former tracer's end a moment after the tracee has been let go."""
+        def attach():
+            try:
+                return session.attach(tracee.inside)
+            except wire.Error as e:
+                if e.name != client.ERROR + "TracerGone":
+                    raise
+                return None
+        self.assert_wait(attach, "it is attached again")
 
     def ours(self):
         return [pid for name in ("ptraced", "ptraced-keeper", "ptraced-tracer") for pid in self.machine.running(name)]
@@ -143,7 +155,7 @@ class Stop(Case):
         os.kill(self.only("ptraced-keeper"), signal.SIGKILL)
         self.assert_wait(lambda: not procfs.tracer_pid(tracee.pid), "it is let go")
         self.assert_released(tracee)
-        session.attach(tracee.inside)
+        self.attach_again(session, tracee)
         self.assertTrue(procfs.tracer_pid(tracee.pid))
         self.machine.try_run("systemctl", "reset-failed")
 
@@ -151,7 +163,7 @@ class Stop(Case):
         tracee, session, _ = self.start()
         self.machine.run("systemctl", "restart", KEEPER)
         self.assert_released(tracee)
-        session.attach(tracee.inside)
+        self.attach_again(session, tracee)
         self.assertTrue(procfs.tracer_pid(tracee.pid))
 
     def test_shutdown_of_the_machine_waits_for_nobody(self):
