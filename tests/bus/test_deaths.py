@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import resource
+import select
 import signal
 import socket
 import time
@@ -287,6 +288,23 @@ class DeathsOnTheBus(Deaths, harness.OnTheBus):
         self.assertEqual(len(client.session(session.id).list_stopped()), 3)
         client.session(session.id).close()
         self.assert_runs_free(tracee)
+
+    def test_broker_ends_while_a_keeper_has_not_taken_its_connection(self):
+        """It may be one that systemd starts only when the broker has ended."""
+        tracee = self.tracee("many-threads", 1)
+        session = self.new_session()
+        self.service.keeper.kill()
+        self.service.keeper.wait()
+        os.unlink(self.service.keeper_socket)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(self.service.keeper_socket)
+            os.chown(self.service.keeper_socket, self.service.user.pw_uid, -1)
+            listener.listen(5)
+            session.send("AttachProcess", "ua{sv}", tracee.pid, {})
+            self.assertTrue(select.select([listener], [], [], 10)[0], "the broker does not connect")
+            self.service.broker.terminate()
+            self.assertEqual(self.service.broker.wait(5), 0)
+        self.service.broker = None
 
     def test_broker_is_killed_and_the_keeper_is_short_of_descriptors(self):
         """Of no tracer is told in an answer that does not come about."""
