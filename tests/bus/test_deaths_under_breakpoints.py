@@ -30,6 +30,7 @@ class Deaths(computing.Program):
         super().setUp()
         if not can_collect_last():
             self.skipTest("without waits in an io_uring (Linux 6.7) a killed tracer can take a program along")
+        self.n_taken_along = 0
 
     def set_breakpoints(self, process, at):
         for point in self.points(at, process)[::2]:
@@ -58,9 +59,27 @@ class Deaths(computing.Program):
                     way(process, at)
                     time.sleep(0.01 * chance.random())
                     session = kill(tracee, session)
-                    self.assert_runs_free(tracee)
-                    self.assert_computes(tracee)
+                    self.assert_wait(lambda: self.is_dead(tracee) or tracee.runs_free(timeout=0.1) == [],
+                                     "it runs or has ended")
+                    if self.is_dead(tracee) and way == self.set_breakpoints:
+                        tracee, at, session = self.replace(tracee, session)
+                    else:
+                        self.assert_computes(tracee)
         self.assert_calls(tracee, 3)
+
+    @staticmethod
+    def is_dead(tracee):
+        return tracee.process.poll() is not None
+
+    def replace(self, tracee, session):
+        """One that met a breakpoint in the moment in which the tracer, which is killed before it learns of
+        it, stopped all threads for another one's step in place: its SIGTRAP waits behind that stop, where
+        nobody can take it away. On a machine with ten times as many threads as processors this is one kill
+        in a thousand."""
+        self.n_taken_along += 1
+        self.assertEqual((tracee.wait(), self.n_taken_along), (-signal.SIGTRAP, 1))
+        tracee, at, session, _ = self.start(4, session)
+        return tracee, at, session
 
     def test_tracer_is_killed(self):
         def kill(tracee, session):
@@ -103,10 +122,6 @@ class DeathsOnTheBus(Deaths, computing.OnTheBus):
                                  "it runs or has ended")
                 self.service.start_keeper()
                 tracee.kill()
-
-    @staticmethod
-    def is_dead(tracee):
-        return tracee.process.poll() is not None
 
     def can_attach(self, tracee):
         try:
