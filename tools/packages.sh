@@ -13,6 +13,7 @@ build_needs=(
     'meson, 1.0 or newer|meson|meson|has_meson'
     'ninja|ninja-build|ninja-build|has ninja'
     'pkg-config|pkg-config|pkgconf-pkg-config|has pkg-config'
+    'where Debian has its libraries, which meson asks|dpkg-dev|dpkg-dev|knows_where_libraries_go'
     'the headers of libsystemd, 250 or newer|libsystemd-dev|systemd-devel|has_library libsystemd 250'
 )
 
@@ -82,6 +83,10 @@ has_sanitizers() {
 has_meson() {
     local version
     version=$(meson --version 2>/dev/null) && ((${version%%.*} >= 1))
+}
+
+knows_where_libraries_go() {
+    [[ ! -e /etc/debian_version ]] || has dpkg-architecture
 }
 
 has_library() {
