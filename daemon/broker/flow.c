@@ -12,22 +12,27 @@
 #define FLOW_EVENTS 512u
 #define FLOW_BYTES (256u * 1024)
 
-/* Pings under way to one user's callers. The system bus lets no connection, and so not us, wait for
- * more than 128 answers: one user's shall not use them up. */
-#define FLOW_PINGS 32u
+/* Pings under way: to one user's callers, to so many that each further one has to be its user's
+ * first, and to all. The system bus lets no connection, and so not us, wait for more than 128
+ * answers: neither one user nor many shall use them up. */
+#define FLOW_PINGS_USER 32u
+#define FLOW_PINGS_SHARED 64u
+#define FLOW_PINGS 96u
 
 static bool is_due(const struct flow *f)
 {
     return f->n_events >= FLOW_EVENTS || f->n_bytes >= FLOW_BYTES;
 }
 
-static unsigned count_pings(const struct broker *b, uid_t uid)
+static bool may_ping(const struct broker *b, uid_t uid)
 {
-    unsigned n = 0;
+    unsigned all = 0, own = 0;
 
-    LIST_FOREACH(struct caller, c, &b->callers, callers)
-        n += c->uid == uid && c->flow.ping;
-    return n;
+    LIST_FOREACH(struct caller, c, &b->callers, callers) {
+        all += c->flow.ping != NULL;
+        own += c->flow.ping && c->uid == uid;
+    }
+    return all < FLOW_PINGS && own < FLOW_PINGS_USER && (all < FLOW_PINGS_SHARED || own == 0);
 }
 
 /* Without its policy the bus refuses pings itself, at once: then it holds what it likes. */
@@ -73,7 +78,7 @@ static void settle(struct caller *c)
     struct flow *f = &c->flow;
     int r;
 
-    if (!is_due(f) || f->ping || count_pings(c->broker, c->uid) >= FLOW_PINGS)
+    if (!is_due(f) || f->ping || !may_ping(c->broker, c->uid))
         return;
     r = send_ping(c);
     if (r < 0)

@@ -326,6 +326,21 @@ void line_share_gone(struct share *share)
             orphan(share->session, batch);
 }
 
+void line_drop(struct session *s)
+{
+    while (!list_empty(&s->line.batches)) {
+        struct batch *batch = LIST_FIRST(&s->line.batches, struct batch, batches);
+        struct share *share = batch->share;
+        int n = batch_count(batch, s);
+
+        batch_free(batch);
+        if (!share)
+            continue;
+        share->credit += n < 0 ? PTRACED_STREAM_WINDOW : (uint32_t)n;
+        settle_credit(share);
+    }
+}
+
 /* A batch goes with its last event, and with one that cannot be sent. No credit counts for more
  * than a window. */
 static void passed(struct session *s, struct batch *batch, int error)
@@ -339,9 +354,13 @@ static void passed(struct session *s, struct batch *batch, int error)
         batch->n_orphans--;
         s->line.n_orphans--;
     }
-    if (error < 0)
+    if (error < 0) {
+        int n = batch_count(batch, s);
+
+        s->lost += n > 0 ? (uint64_t)n : 1;
         log_warning(&s->broker->log, "Cannot pass on events of session %s: %s", s->id,
                     strerror(-error));
+    }
     if (error < 0 || sd_bus_message_at_end(batch->message, false) != 0)
         batch_free(batch);
     if (share)

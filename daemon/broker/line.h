@@ -35,6 +35,9 @@ int line_add(struct session *s, struct share *share, sd_bus_message *m);
 /* Queues an event that no tracer made, if there are subscribers. */
 int line_post(struct session *s, const struct ptraced_event_record *e);
 
+/* Forgets what nobody subscribes to any more: whoever does later begins with what comes then. */
+void line_drop(struct session *s);
+
 /* The tracer of these events is about to go. Doing it again changes nothing. */
 void line_share_gone(struct share *share);
 

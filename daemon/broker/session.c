@@ -181,6 +181,8 @@ void subscription_free(struct subscription *u)
     free(u);
     s->n_subscriptions--;
     update_streams(s);
+    if (s->n_subscriptions == 0 && !s->closed)
+        line_drop(s);
     stream_go_on(&s->broker->stream, s);
 }
 

@@ -91,9 +91,18 @@ static void wait_for_death(const struct tracer *t)
         ;
 }
 
+static const struct repair *under_way; /* for the handler, which is told nothing else */
+
+static void on_alarm(int signo)
+{
+    repair_give_up(under_way);
+    _exit(EXIT_FAILURE);
+}
+
 void guard_run_repair(struct tracer *t, int held_fd)
 {
-    (void)signal(SIGALRM, SIG_DFL);
+    under_way = t->repair;
+    (void)signal(SIGALRM, on_alarm);
     alarm(REPAIR_TIMEOUT_SEC);
     if (guard_has_to_hold(t)) {
         repair_hold(t->repair);

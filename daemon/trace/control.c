@@ -47,7 +47,8 @@ static int interrupt_engine(struct trace *t, struct tracee *tracee, struct engin
         /* -ESRCH: dying, which a wait will tell. */
         if (tracee->state != TRACEE_STOPPING && ptrace_ops_interrupt(tracee->tid) >= 0)
             tracee_apply(tracee, TRACEE_INTERRUPT);
-        turns_hurry(&t->turns, tracee);
+        if (!e->interrupting)
+            turns_hurry(&t->turns, tracee);
         e->interrupting = true;
         return 1;
     case TRACEE_EXITING: /* a zombie leader takes no interrupt: its stop would never come */

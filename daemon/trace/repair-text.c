@@ -23,6 +23,8 @@
  * do all that it traces. */
 #define PATIENCE_USEC (3 * 1000 * 1000)
 #define LOOK_USEC 100
+/* For all that comes after the tracer's death; who is late is let go as it is. */
+#define TREATMENT_USEC (6 * 1000 * 1000)
 
 /* ---- The plan ------------------------------------------------------------------------------ */
 
@@ -135,15 +137,15 @@ static int is_about_to_stop(pid_t tid, void *userdata)
 static void add_patient(struct repair_text *r, pid_t pid, pid_t text_of)
 {
     const struct ledger_process *l = find_in_ledger(r, pid);
-    struct patient p = {.text_of = text_of}, *grown;
+    struct patient p = {.text_of = text_of};
 
     if (is_known(r, pid) || r->n_patients == REPAIR_PROCESSES_MAX ||
         proc_for_each_thread(pid, is_traced_by, r) <= 0)
         return;
-    grown = reallocarray(r->patients, r->n_patients + 1, sizeof(*grown));
-    if (!grown)
+    if (!r->patients) /* all at once: a signal handler reads it */
+        r->patients = calloc(REPAIR_PROCESSES_MAX, sizeof(*r->patients));
+    if (!r->patients)
         return;
-    r->patients = grown;
     if (pidref_open(pid, &p.process) < 0)
         return;
     p.is_debugged = l && l->debugged;
@@ -167,11 +169,9 @@ static int add_children(pid_t tid, void *userdata)
         return 0;
     while (getdelim(&line, &size, ' ', f) > 0) {
         pid_t child = (pid_t)strtol(line, NULL, 10), text_of = a->patient->text_of;
-        size_t at = (size_t)(a->patient - a->repair->patients);
 
         if (child > 0)
             add_patient(a->repair, child, text_of);
-        a->patient = &a->repair->patients[at]; /* it may have moved */
     }
     fclose(f);
     return 0;
@@ -221,9 +221,8 @@ static int count_running(pid_t tid, void *userdata)
     return send_stop(tid, a->patient); /* it may be new */
 }
 
-static void stop_all(struct repair_text *r)
+static void stop_all(struct repair_text *r, uint64_t end)
 {
-    const uint64_t end = event_now_usec() + PATIENCE_USEC;
     const struct timespec nap = {.tv_nsec = LOOK_USEC * 1000};
     unsigned running;
 
@@ -350,12 +349,13 @@ bool repair_text_is_active(const struct repair_text *r, const struct patient *p,
 
 void repair_text_hold(struct repair_text *r)
 {
+    const uint64_t end = event_now_usec() + PATIENCE_USEC;
     bool trapped;
 
     find_patients(r);
-    stop_all(r);
+    stop_all(r, end);
     find_patients(r); /* who was forked in between */
-    stop_all(r);
+    stop_all(r, end);
     trapped = judge(r);
     for (size_t i = 0; i < r->n_patients; i++)
         if (!r->patients[i].is_other) {
@@ -367,6 +367,13 @@ void repair_text_hold(struct repair_text *r)
         (void)proc_for_each_thread(r->patients[i].process.pid, send_stop, &r->patients[i]);
     if (trapped)
         (void)lastwait_ring(r->ledger);
+}
+
+void repair_text_give_up(const struct repair_text *r)
+{
+    for (size_t i = 0; i < r->n_patients; i++)
+        if (!r->patients[i].was_stopped)
+            (void)kill(r->patients[i].process.pid, SIGCONT);
 }
 
 /* ---- Afterwards ---------------------------------------------------------------------------- */
@@ -391,6 +398,7 @@ void repair_text_run(struct repair_text *r)
 {
     const siginfo_t *waits = ledger_last_waits(r->ledger);
 
+    r->end_usec = event_now_usec() + TREATMENT_USEC;
     for (size_t i = 0; i < r->n_patients; i++)
         if (pidref_exists(&r->patients[i].process))
             repair_threads(r, &r->patients[i]);

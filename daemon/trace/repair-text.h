@@ -34,7 +34,8 @@ struct patch {
 struct repair_text {
     struct ledger *ledger;
     pid_t tracer;
-    pid_t trapped; /* its SIGTRAP was the last to be collected, and not dealt with; 0: none */
+    pid_t trapped;     /* its SIGTRAP was the last to be collected, and not dealt with; 0: none */
+    uint64_t end_usec; /* when the treatment has to end; CLOCK_MONOTONIC */
     size_t n_patients;
     struct patient *patients;
     size_t n_patches;
@@ -45,6 +46,7 @@ struct repair_text {
 int repair_text_plan(struct ledger *l, struct repair_text **ret);
 void repair_text_hold(struct repair_text *r);
 void repair_text_run(struct repair_text *r);
+void repair_text_give_up(const struct repair_text *r);
 /* Accepts NULL; returns NULL. */
 struct repair_text *repair_text_free(struct repair_text *r);
 

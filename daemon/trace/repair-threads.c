@@ -50,7 +50,7 @@ static bool sleeps(pid_t tid)
     return proc_read_status(tid, &status) < 0 || status.state == 'D' || status.state == 'Z';
 }
 
-static bool wait_for_stop(struct thread *t)
+static bool wait_for_stop(const struct ward *w, struct thread *t)
 {
     const uint64_t start = event_now_usec();
     const struct timespec nap = {.tv_nsec = 2 * 1000 * 1000};
@@ -71,7 +71,8 @@ static bool wait_for_stop(struct thread *t)
             return t->stands;
         }
         (void)sigtimedwait(&mask, NULL, &nap);
-    } while (event_now_usec() - start < (sleeps(t->tid) ? SLEEPER_PATIENCE_USEC : PATIENCE_USEC));
+    } while (event_now_usec() < w->repair->end_usec &&
+             event_now_usec() - start < (sleeps(t->tid) ? SLEEPER_PATIENCE_USEC : PATIENCE_USEC));
     return false;
 }
 
@@ -214,13 +215,13 @@ static void treat(struct ward *w, struct thread *t)
 {
     uint32_t known = UINT32_MAX;
 
-    if (!wait_for_stop(t))
+    if (!wait_for_stop(w, t))
         return;
     if (t->stop.kind == STOP_GROUP && t->stop.signo != SIGSTOP)
         w->was_stopped = true;
     judge_signal(t);
     for (int i = 0; i < ROUNDS_MAX && t->deliver == 0 && has_trap_waiting(t->tid); i++) {
-        if (ptrace_ops_cont(t->tid, 0) < 0 || !wait_for_stop(t))
+        if (ptrace_ops_cont(t->tid, 0) < 0 || !wait_for_stop(w, t))
             return;
         judge_signal(t);
         if (is_at_trap(t))
@@ -246,7 +247,7 @@ static bool take_continue(const struct ward *w, struct thread *t)
 
     (void)syscall(SYS_tgkill, w->patient->process.pid, t->tid, SIGCONT);
     for (int i = 0; i < ROUNDS_MAX; i++) {
-        if (ptrace_ops_cont(t->tid, 0) < 0 || !wait_for_stop(t))
+        if (ptrace_ops_cont(t->tid, 0) < 0 || !wait_for_stop(w, t))
             return false;
         if (t->stop.kind != STOP_SIGNAL_DELIVERY || t->stop.signo != SIGCONT)
             continue;

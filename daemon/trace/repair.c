@@ -53,6 +53,12 @@ void repair_run(struct repair *r)
         repair_signals_run(r->signals);
 }
 
+void repair_give_up(const struct repair *r)
+{
+    if (r && r->text)
+        repair_text_give_up(r->text);
+}
+
 struct repair *repair_free(struct repair *r)
 {
     if (r) {

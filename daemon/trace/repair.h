@@ -31,6 +31,10 @@ void repair_hold(struct repair *r);
  * from theirs. */
 void repair_run(struct repair *r);
 
+/* Lets those go on that repair_hold() has stopped, in whatever state. Async-signal-safe: for a
+ * repair that takes too long. */
+void repair_give_up(const struct repair *r);
+
 /* Accepts NULL; returns NULL. */
 struct repair *repair_free(struct repair *r);
 

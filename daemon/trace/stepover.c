@@ -184,8 +184,8 @@ static enum stepover pass(struct trace *t, struct attempt *a)
     return STEPOVER_LATER;
 }
 
-/* Inside of a system call the program counter stands behind it already, and what it returns is still
- * to be written: the instruction there is not the next to be executed. The thread meets its
+/* Inside of a system call the program counter stands behind it already, and what it returns is
+ * still to be written: the instruction there is not the next to be executed. The thread meets its
  * breakpoint when it comes back. */
 static bool is_inside_call(const struct tracee *tracee)
 {

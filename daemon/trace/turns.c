@@ -71,7 +71,7 @@ static struct tracee *whose_turn(struct turns *u)
 {
     struct tracee *first = TAILQ_FIRST(&u->lively);
 
-    if (u->n_served == u->hurried_at)
+    if (first && first->state == TRACEE_STOPPING && u->n_served == u->hurried_at)
         return NULL;
     if (first && u->n_served - first->turn_at >= 2 * u->n_lively)
         return first;

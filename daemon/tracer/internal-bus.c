@@ -230,7 +230,10 @@ static int method_set_stream(sd_bus_message *m, void *userdata, sd_bus_error *er
     if (r < 0)
         return r;
     event_queue_set_streaming(&s->core->queue, on);
-    s->credit = on ? PTRACED_STREAM_WINDOW : 0;
+    if (on && !s->has_credit) { /* from then on what is sent is given back, streamed still or not */
+        s->credit = PTRACED_STREAM_WINDOW;
+        s->has_credit = true;
+    }
     t->output_pending = true;
     return sd_bus_reply_method_return(m, NULL);
 }

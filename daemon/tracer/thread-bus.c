@@ -9,8 +9,8 @@
 #include "daemon/trace/procfs.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
-#include "daemon/tracer/siginfo-bus.h"
 #include "daemon/tracer/registers-bus.h"
+#include "daemon/tracer/siginfo-bus.h"
 #include "daemon/tracer/stream.h"
 #include "daemon/tracer/tracer.h"
 

@@ -188,6 +188,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
         t->exiting = true;
     TAILQ_FOREACH(s, &t->sessions, sessions) {
         s->credit = 0;
+        s->has_credit = false;
         s->wants_ready = false;
     }
     sd_bus_detach_event(t->bus);

@@ -25,6 +25,7 @@ struct tracer_session {
     bool queue;
 
     uint32_t credit;             /* events that may still be streamed ahead of the broker */
+    bool has_credit;             /* this broker has been given its window */
     bool wants_ready;            /* a TakeEvent found nothing */
     uint64_t nothing_at;         /* the first that did, by what the queue had taken in */
     uint64_t lost_told;          /* the count that the broker knows */

@@ -84,7 +84,7 @@ class Snapshot:
         deadline = time.monotonic() + timeout
         while True:
             record = self.take(process)
-            if not any(thread.flags & RUNNING for thread in record.threads.values()):
+            if all(not thread.flags & RUNNING and thread.state == "running" for thread in record.threads.values()):
                 return record
             self.assertLess(time.monotonic(), deadline, "no snapshot has all threads")
 
