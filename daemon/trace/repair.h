@@ -21,7 +21,7 @@ bool repair_needs_hold(const struct repair *r);
 
 /* Still in the exit stop: stops the processes whose text or debug registers were changed, so that
  * nobody runs when the tracer is gone, and gives them their text back. Takes some milliseconds, and
- * where a thread is slow to stop a bounded part of a second. Where it is called, repair_run() is to
+ * where threads are slow to stop three seconds at the most. Where it is called, repair_run() is to
  * follow in the same process. */
 void repair_hold(struct repair *r);
 
