@@ -93,7 +93,7 @@ static void wait_for_death(const struct tracer *t)
 
 static const struct repair *under_way; /* for the handler, which is told nothing else */
 
-static void on_alarm(int signo)
+__attribute__((noreturn)) static void on_alarm(int signo)
 {
     repair_give_up(under_way);
     _exit(EXIT_FAILURE);
