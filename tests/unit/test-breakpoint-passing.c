@@ -123,7 +123,7 @@ static void pushf_is_stepped_over_in_a_process_that_never_had_a_breakpoint(void 
     assert_non_null(fixture_find(f, f->session, EVENT_STOP, 2000));
     shared->go = 1;
     assert_int_equal(trace_continue(f->trace, f->session, pid, pid, &through), 1);
-    for (int i = 0; i < 200 && shared->calls[0] < 3; i++)
+    for (int i = 0; i < 2000 && shared->calls[0] < 3; i++)
         fixture_serve_for(f, 10);
     assert_true(shared->calls[0] >= 3);
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, pid), 1);
