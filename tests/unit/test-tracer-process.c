@@ -296,6 +296,61 @@ static void tells_that_something_is_ready_only_when_something_new_is(void **stat
     assert_int_equal(take_event(f, 0, ""), 0);
 }
 
+static int count_streamed(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    int *n = userdata;
+
+    if (sd_bus_message_is_signal(m, PTRACED_TRACER_INTERFACE, "Events")) {
+        assert_return_code(sd_bus_message_skip(m, "s"), 0);
+        *n += count_events(m, "stop");
+    }
+    return 0;
+}
+
+/* Makes so many stops; returns how many events were streamed by the time that nothing has come for
+ * 100 ms. */
+static int stops_streamed(struct fixture *f, int n, int *streamed)
+{
+    *streamed = 0;
+    for (int i = 0; i < n; i++) {
+        assert_return_code(
+            sd_bus_call_method(f->bus, TRACER, "Continue", NULL, NULL, "sa{sv}", "s1", 0), 0);
+        assert_return_code(sd_bus_call_method(f->bus, TRACER, "Interrupt", NULL, NULL, "s", "s1"),
+                           0);
+    }
+    do
+        while (sd_bus_process(f->bus, NULL) > 0)
+            ;
+    while (sd_bus_wait(f->bus, 100 * 1000) > 0);
+    return *streamed;
+}
+
+static void set_stream(struct fixture *f, bool on)
+{
+    assert_return_code(
+        sd_bus_call_method(f->bus, TRACER, "SetStream", NULL, NULL, "sb", "s1", (int)on), 0);
+}
+
+/* A broker that asks for events anew may still have those that it was sent before. */
+static void window_is_filled_once_however_often_the_stream_is_turned_on(void **state)
+{
+    const int window = (int)PTRACED_STREAM_WINDOW;
+    struct fixture *f = *state;
+    int n = 0;
+
+    open_session(f);
+    assert_return_code(sd_bus_add_filter(f->bus, NULL, count_streamed, &n), 0);
+    set_stream(f, true);
+    assert_return_code(attach(f, NULL), 0);
+    assert_int_equal(stops_streamed(f, window + 20, &n), window);
+    set_stream(f, false);
+    set_stream(f, true);
+    assert_int_equal(stops_streamed(f, 20, &n), 0);
+    assert_return_code(sd_bus_call_method(f->bus, TRACER, "Credit", NULL, NULL, "su", "s1", 15u),
+                       0);
+    assert_int_equal(stops_streamed(f, 1, &n), 15);
+}
+
 static void keeps_its_tracees_without_a_broker_and_gives_them_to_the_next(void **state)
 {
     struct fixture *f = *state;
@@ -374,6 +429,8 @@ int main(int argc, char **argv)
                                                  &f),
         cmocka_unit_test_prestate_setup_teardown(
             tells_that_something_is_ready_only_when_something_new_is, setup, teardown, &f),
+        cmocka_unit_test_prestate_setup_teardown(
+            window_is_filled_once_however_often_the_stream_is_turned_on, setup, teardown, &f),
         cmocka_unit_test_prestate_setup_teardown(
             keeps_its_tracees_without_a_broker_and_gives_them_to_the_next, setup, teardown, &f),
         cmocka_unit_test_prestate_setup_teardown(releases_everything_when_its_keeper_dies, setup,
