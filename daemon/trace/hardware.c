@@ -66,6 +66,23 @@ void hardware_remove(struct hardware *h, unsigned slot)
     changed(h);
 }
 
+uint32_t hardware_guess_hits(const struct hardware *h, pid_t tid, uint64_t pc)
+{
+    uint32_t watching = 0;
+
+    for (unsigned i = 0; i < HARDWARE_SLOTS_MAX; i++) {
+        const struct hardware_slot *s = &h->slots[i];
+
+        if (!s->used || (s->tid != 0 && s->tid != tid))
+            continue;
+        if (s->kind != HARDWARE_EXECUTE)
+            watching |= UINT32_C(1) << i;
+        else if (s->address == pc)
+            return UINT32_C(1) << i;
+    }
+    return watching;
+}
+
 #ifdef __x86_64__
 static int peek(pid_t tid, size_t n, unsigned long *ret)
 {

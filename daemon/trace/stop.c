@@ -86,7 +86,7 @@ enum stop_kind stop_classify_trap(const siginfo_t *info, bool stepped)
         return STOP_HARDWARE;
     case TRAP_BRKPT:
 #if defined(__x86_64__) || defined(__i386__)
-        return stepped ? STOP_STEP : STOP_SIGNAL_DELIVERY;
+        return stepped ? STOP_STEP : STOP_HARDWARE;
 #else
         return STOP_BREAK;
 #endif

@@ -50,7 +50,9 @@ void stop_decode(const siginfo_t *wait, struct stop *ret);
  *
  * x86 tells a step by TRAP_TRACE, one over a system call by TRAP_BRKPT (user_single_step_report()),
  * and int3 by SI_KERNEL; aarch64 tells its brk by TRAP_BRKPT. Where a step and a debug register
- * come together, it is told as a step (arch/x86/kernel/traps.c:get_si_code()). */
+ * come together, it is told as a step (arch/x86/kernel/traps.c:get_si_code()). Any other TRAP_BRKPT
+ * of x86 is a debug exception without a reason, the program's own icebp or a hit whose reason got
+ * lost (hardware_guess_hits()): STOP_HARDWARE, for who knows the program to judge. */
 enum stop_kind stop_classify_trap(const siginfo_t *info, bool stepped);
 
 /* From the exit code that PTRACE_EVENT_EXIT's message holds (a wait(2) status): EXITED or KILLED.

@@ -77,18 +77,37 @@ static bool on_break(struct trace *t, struct tracee *tracee)
     return true;
 }
 
-/* False: the process never had a debug register of ours. */
-static bool on_hardware(struct trace *t, struct tracee *tracee)
+/* icebp, the only instruction that raises a debug exception without a reason. */
+static bool is_behind_icebp(struct process *p, uint64_t pc)
 {
+    uint8_t byte;
+
+    return memory_read_text(p, pc - 1, &byte, 1) == 1 && byte == 0xf1;
+}
+
+/* False: it is the program's own; it never had a debug register of ours, or it trapped itself. */
+static bool on_hardware(struct trace *t, struct tracee *tracee, bool reason_lost)
+{
+    struct process *p = tracee->process;
     struct regs regs = {0};
     uint32_t mask = 0;
     bool step;
 
-    if (!tracee->process || tracee->process->hardware.generation == 0)
+    if (!p || p->hardware.generation == 0)
         return false;
-    if (hardware_read_hits(tracee->tid, &mask, &step) >= 0 && mask != 0 &&
-        regs_open(tracee->tid, &t->xsave, &regs) >= 0)
-        breakpoint_on_hardware(t, tracee, &regs, mask);
+    if (hardware_read_hits(tracee->tid, &mask, &step) < 0 || (mask == 0 && !reason_lost) ||
+        regs_open(tracee->tid, &t->xsave, &regs) < 0)
+        return true;
+    if (mask == 0) {
+        uint64_t pc = arch_get_role(regs.arch, ARCH_PC, regs.sets[ARCH_GENERAL].bytes);
+
+        if (is_behind_icebp(p, pc)) {
+            regs_done(&regs);
+            return false;
+        }
+        mask = hardware_guess_hits(&p->hardware, tracee->tid, pc);
+    }
+    breakpoint_on_hardware(t, tracee, &regs, mask);
     regs_done(&regs);
     return true;
 }
@@ -119,12 +138,12 @@ bool trap_on_stop(struct trace *t, struct tracee *tracee, const siginfo_t *info)
     switch (stop_classify_trap(info, tracee->resumed <= RESUME_BLOCK_STEP)) {
     case STOP_STEP:
         tracee->stop = STOP_STEP;
-        (void)on_hardware(t, tracee); /* a hit and a step are told as a step */
+        (void)on_hardware(t, tracee, false); /* a hit and a step are told as a step */
         ledger_settle_trap(t->ledger);
         trap_on_step(t, tracee);
         return true;
     case STOP_HARDWARE:
-        if (!on_hardware(t, tracee))
+        if (!on_hardware(t, tracee, info->si_code == TRAP_BRKPT))
             return false;
         tracee->stop = STOP_HARDWARE;
         ledger_settle_trap(t->ledger);

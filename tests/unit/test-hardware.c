@@ -160,6 +160,19 @@ static void a_bad_request_changes_nothing(void **state)
 }
 
 /* A generation of 0 would look like a thread that never had any. */
+static void a_hit_without_a_reason_may_be_any_that_watches(void **state)
+{
+    struct hardware h = {0};
+
+    assert_int_equal(hardware_guess_hits(&h, 7, 0x1000), 0);
+    assert_int_equal(hardware_add(&h, 0x1000, 1, HARDWARE_EXECUTE, 0), 0);
+    assert_int_equal(hardware_add(&h, 0x2000, 8, HARDWARE_WRITE, 0), 1);
+    assert_int_equal(hardware_add(&h, 0x3000, 8, HARDWARE_READ_WRITE, 7), 2);
+    assert_int_equal(hardware_guess_hits(&h, 7, 0x1000), 1);
+    assert_int_equal(hardware_guess_hits(&h, 7, 0x1001), 2 | 4);
+    assert_int_equal(hardware_guess_hits(&h, 8, 0x1001), 2);
+}
+
 static void generations_start_again_behind_zero(void **state)
 {
     struct hardware h = {.generation = UINT32_MAX};
@@ -192,6 +205,7 @@ int main(void)
         cmocka_unit_test(the_fifth_slot_is_one_too_many),
         cmocka_unit_test(equal_requests_share_a_slot),
         cmocka_unit_test(a_bad_request_changes_nothing),
+        cmocka_unit_test(a_hit_without_a_reason_may_be_any_that_watches),
         cmocka_unit_test(generations_start_again_behind_zero),
 #else
         cmocka_unit_test(a_machine_without_slots_says_so),

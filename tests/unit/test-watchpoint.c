@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -72,6 +73,33 @@ static int writes_when_told(int ready)
         (void)watched_function(1);
         shared->rounds++;
     }
+    return 0;
+}
+
+/* What the kernel makes of a debug exception that gives no reason; only to itself may a process send
+ * it. */
+static int traps_without_a_reason(int ready)
+{
+    siginfo_t info = {.si_signo = SIGTRAP, .si_code = TRAP_BRKPT};
+    pid_t me = getpid();
+
+    child_is_ready(ready);
+    for (;;) {
+        while (shared->go == 0)
+            usleep(200);
+        shared->go--;
+        (void)syscall(SYS_rt_tgsigqueueinfo, me, me, SIGTRAP, &info);
+        shared->rounds++;
+    }
+    return 0;
+}
+
+static int traps_itself(int ready)
+{
+    child_is_ready(ready);
+    while (shared->go == 0)
+        usleep(200);
+    __asm__ volatile(".byte 0xf1"); /* icebp */
     return 0;
 }
 
@@ -281,6 +309,45 @@ static void watch_that_is_removed_costs_nothing_more(void **state)
     fixture_kill(f, pid);
 }
 
+static void hit_whose_reason_got_lost_harms_nobody(void **state)
+{
+    struct breakpoint_options execute = {.kind = BREAKPOINT_HARDWARE,
+                                         .address = (uintptr_t)watched_function};
+    struct fixture *f = *state;
+    pid_t pid = start(traps_without_a_reason);
+    const struct event *e;
+    uint32_t id;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    add_breakpoint(f, pid, execute);
+    id = add_breakpoint(f, pid, watch(BREAKPOINT_WRITE, &shared->watched));
+    shared->go = 1;
+    e = fixture_find(f, f->session, EVENT_WATCHPOINT, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->breakpoint.id, id);
+    assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
+    assert_int_equal(drop_breakpoint(f, pid, id), 0);
+    shared->go = 1; /* as if the hit had been on its way when the watch went */
+    for (int i = 0; i < 200 && shared->rounds < 2; i++)
+        fixture_serve_for(f, 10);
+    assert_int_equal(shared->rounds, 2);
+    fixture_kill(f, pid);
+}
+
+static void icebp_of_the_program_stays_its_own_signal(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start(traps_itself);
+    const struct event *e;
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    add_breakpoint(f, pid, watch(BREAKPOINT_WRITE, &shared->watched));
+    shared->go = 1;
+    e = fixture_find(f, f->session, EVENT_KILLED, 2000);
+    assert_non_null(e);
+    assert_int_equal(e->end.signo, SIGTRAP);
+}
+
 static void child_that_is_followed_is_watched(void **state)
 {
     const struct attach_options follow = {.follow_threads = true, .follow_children = true};
@@ -339,6 +406,8 @@ int main(void)
         TEST(one_thread_alone_is_watched),
         TEST(detached_program_runs_over_what_was_watched),
         TEST(watch_that_is_removed_costs_nothing_more),
+        TEST(hit_whose_reason_got_lost_harms_nobody),
+        TEST(icebp_of_the_program_stays_its_own_signal),
         TEST(child_that_is_followed_is_watched),
         TEST(fifth_watch_and_odd_ones_are_refused),
 #undef TEST
