@@ -83,6 +83,7 @@ struct repair_text *repair_text_free(struct repair_text *r)
     for (size_t i = 0; i < r->n_patients; i++)
         pidref_done(&r->patients[i].process);
     free(r->patients);
+    repair_first_free(r->first);
     free(r);
     return NULL;
 }
@@ -367,6 +368,7 @@ void repair_text_hold(struct repair_text *r)
         (void)proc_for_each_thread(r->patients[i].process.pid, send_stop, &r->patients[i]);
     if (trapped)
         (void)lastwait_ring(r->ledger);
+    repair_first_prepare(r->tracer, r->patients, r->n_patients, &r->first);
 }
 
 void repair_text_give_up(const struct repair_text *r)
@@ -398,6 +400,7 @@ void repair_text_run(struct repair_text *r)
 {
     const siginfo_t *waits = ledger_last_waits(r->ledger);
 
+    repair_first_seize(r->first);
     r->end_usec = event_now_usec() + TREATMENT_USEC;
     for (size_t i = 0; i < r->n_patients; i++)
         if (pidref_exists(&r->patients[i].process))

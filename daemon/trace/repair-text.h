@@ -3,6 +3,7 @@
 
 #include "daemon/trace/ledger.h"
 #include "daemon/trace/pidref.h"
+#include "daemon/trace/repair-first.h"
 
 /* The processes in whose text a dead tracer had breakpoint instructions, or copies of instructions
  * beside their place, or whose threads have debug registers.
@@ -34,8 +35,9 @@ struct patch {
 struct repair_text {
     struct ledger *ledger;
     pid_t tracer;
-    pid_t trapped;     /* its SIGTRAP was the last to be collected, and not dealt with; 0: none */
-    uint64_t end_usec; /* when the treatment has to end; CLOCK_MONOTONIC */
+    pid_t trapped; /* its SIGTRAP was the last to be collected, and not dealt with; 0: none */
+    struct repair_first *first; /* who has to be seized at once; NULL: nobody */
+    uint64_t end_usec;          /* when the treatment has to end; CLOCK_MONOTONIC */
     size_t n_patients;
     struct patient *patients;
     size_t n_patches;

@@ -189,7 +189,8 @@ static int seize(pid_t tid, void *userdata)
     for (size_t i = 0; i < w->n; i++)
         if (w->threads[i].tid == tid)
             return 0;
-    if (w->n == THREADS_MAX || ptrace_ops_seize(tid, 0) < 0)
+    if (w->n == THREADS_MAX ||
+        (!repair_first_has(w->repair->first, tid) && ptrace_ops_seize(tid, 0) < 0))
         return 0;
     (void)ptrace_ops_interrupt(tid);
     grown = reallocarray(w->threads, w->n + 1, sizeof(*grown));

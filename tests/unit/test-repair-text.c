@@ -2,18 +2,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/trace/breakpoint.h"
 #include "daemon/trace/hardware.h"
 #include "daemon/trace/lastwait.h"
+#include "daemon/trace/procfs.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/repair.h"
 #include "daemon/trace/stop.h"
@@ -50,6 +53,7 @@ static volatile struct {
     useconds_t pause;
     int wrong;
     int continued;
+    bool is_seized;
     uint64_t calls[THREADS];
 } * shared;
 
@@ -59,6 +63,7 @@ static enum {
     BREAKS,
     WATCHES,
     STEPS,
+    STANDS,
 } tracer_does;
 
 /* ---- the program ---------------------------------------------------------------------------- */
@@ -103,6 +108,29 @@ static int two_threads_call(int ready)
         usleep(100);
     child_is_ready(ready);
     calls(NULL);
+    return 0;
+}
+
+static int traps_itself(int ready)
+{
+    siginfo_t info = {.si_signo = SIGTRAP, .si_code = TRAP_BRKPT};
+    pid_t me = getpid();
+    sigset_t trap;
+
+    begin();
+    sigemptyset(&trap);
+    sigaddset(&trap, SIGTRAP);
+    child_is_ready(ready);
+    while (!shared->is_seized)
+        usleep(100);
+    sigprocmask(SIG_BLOCK, &trap, NULL);
+    (void)syscall(SYS_rt_tgsigqueueinfo, me, me, SIGTRAP, &info);
+    sigprocmask(SIG_UNBLOCK, &trap, NULL);
+    for (;;) {
+        shared->calls[0]++;
+        shared->calls[1]++;
+        usleep(20);
+    }
     return 0;
 }
 
@@ -190,6 +218,40 @@ static int traces(int ready)
     return 3;
 }
 
+/* To where the SIGTRAP that it holds back is let through, and then into the stop of an interrupt
+ * before that; by hand, since the core would not leave it there. */
+static int stops_before_a_trap(int ready)
+{
+    const uint64_t trap = UINT64_C(1) << (SIGTRAP - 1);
+    struct proc_status status;
+    uint64_t blocked;
+    siginfo_t report;
+
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+    ledger_set_tracer(ledger, getpid());
+    if (ledger_set_debugged(ledger, target, true) < 0 || ptrace_ops_seize(target, 0) < 0 ||
+        ptrace_ops_interrupt(target) < 0)
+        return 1;
+    shared->is_seized = true;
+    for (;;) {
+        if (wait_thread(target, 0, &report) != 1 || proc_read_status(target, &status) < 0 ||
+            ptrace_ops_get_sigmask(target, &blocked) < 0)
+            return 2;
+        if (status.pending & trap && !(blocked & trap))
+            break;
+        if (ptrace_ops_syscall(target, 0) < 0)
+            return 3;
+    }
+    if (ptrace_ops_interrupt(target) < 0 || ptrace_ops_cont(target, 0) < 0 ||
+        wait_thread(target, 0, &report) != 1 ||
+        report.si_status != (SIGTRAP | PTRACE_EVENT_STOP << 8))
+        return 4;
+    child_is_ready(ready);
+    for (;;)
+        pause();
+    return 0;
+}
+
 /* ---- the guardian --------------------------------------------------------------------------- */
 
 static void wait_for_tracer(enum stop_kind kind)
@@ -269,7 +331,7 @@ static void start(int (*program)(int ready), function *call, useconds_t pause)
     /* An orphaned process group takes no SIGTSTP, and whoever runs the test may have made it one.
      */
     assert_return_code(setpgid(target, target), errno);
-    tracer = fixture_start(traces);
+    tracer = fixture_start(tracer_does == STANDS ? stops_before_a_trap : traces);
     assert_return_code(ptrace_ops_seize(tracer, PTRACE_O_TRACEEXIT), 0);
 }
 
@@ -415,6 +477,29 @@ static void stepped_without_end(void **state)
     survives("stepped", two_threads_call, f_push, 0);
 }
 
+static bool may_be_first(void)
+{
+    const struct sched_param lowest = {.sched_priority = 1}, none = {0};
+
+    return sched_setscheduler(0, SCHED_FIFO, &lowest) >= 0 &&
+           sched_setscheduler(0, SCHED_OTHER, &none) >= 0;
+}
+
+static void trap_behind_an_interrupt_kills_nobody(void **state)
+{
+    unsigned n = get_rounds(), survivors = 0;
+
+    if (!may_be_first()) {
+        print_message("skipped: it takes CAP_SYS_NICE\n");
+        skip();
+    }
+    tracer_does = STANDS;
+    for (unsigned i = 0; i < n; i++)
+        survivors += one_round(traps_itself, f_push, 0, 0);
+    print_message("behind an interrupt: %u of %u survive\n", survivors, n);
+    assert_int_equal(survivors, n);
+}
+
 static int teardown(void **state)
 {
     if (target > 0)
@@ -442,6 +527,7 @@ int main(void)
         TEST(job_control_stop_stays_one),
         TEST(debug_registers_are_cleared),
         TEST(stepped_without_end),
+        TEST(trap_behind_an_interrupt_kills_nobody),
 #undef TEST
     };
 

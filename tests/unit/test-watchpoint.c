@@ -76,8 +76,8 @@ static int writes_when_told(int ready)
     return 0;
 }
 
-/* What the kernel makes of a debug exception that gives no reason; only to itself may a process send
- * it. */
+/* What the kernel makes of a debug exception that gives no reason; only to itself may a process
+ * send it. */
 static int traps_without_a_reason(int ready)
 {
     siginfo_t info = {.si_signo = SIGTRAP, .si_code = TRAP_BRKPT};
