@@ -95,7 +95,7 @@ static const struct repair *under_way; /* for the handler, which is told nothing
 
 __attribute__((noreturn)) static void on_alarm(int signo)
 {
-    repair_give_up(under_way); /* NOLINT(bugprone-signal-handler): nothing but kill(2) */
+    repair_give_up(under_way); /* NOLINT(bugprone-signal-handler): system calls alone */
     _exit(EXIT_FAILURE);
 }
 

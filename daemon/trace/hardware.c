@@ -78,7 +78,7 @@ uint32_t hardware_guess_hits(const struct hardware *h, pid_t tid, uint64_t pc)
         if (s->kind != HARDWARE_EXECUTE)
             watching |= UINT32_C(1) << i;
         else if (s->address == pc)
-            return UINT32_C(1) << i;
+            return 0;
     }
     return watching;
 }

@@ -80,10 +80,12 @@ int hardware_clear(pid_t tid, uint32_t *known);
  * left there. -ESRCH, -EOPNOTSUPP */
 int hardware_read_hits(pid_t tid, uint32_t *ret_mask, bool *ret_step);
 
-/* The same for a debug exception that gave no reason (TRAP_BRKPT): the slots that a thread with
- * this program counter may have hit, which is the one that it is about to execute, else each that
- * watches its memory. Pure. A virtual machine can lose DR6: KVM before Linux 6.14 loads an old
- * value where it leaves the guest for a moment between the exception and the guest's reading of DR6
- * (one hit in a million, as measured), and the guest's kernel takes it for an icebp
+/* The same for a debug exception that gave no reason (TRAP_BRKPT): every slot that watches memory,
+ * for it may be any of them. None where an execute slot is at the program counter: the kernel has
+ * not set RF, so that one hits again, with its reason. Pure.
+ *
+ * A virtual machine can lose DR6: KVM before Linux 6.14 loads an old value where it leaves the
+ * guest for a moment between the exception and the guest's reading of DR6 (one hit in a million, as
+ * measured), and the guest's kernel takes it for an icebp
  * (arch/x86/kernel/traps.c:exc_debug_user()). */
 uint32_t hardware_guess_hits(const struct hardware *h, pid_t tid, uint64_t pc);

@@ -11,10 +11,12 @@
 struct endangered {
     pid_t tid;
     cpu_set_t processors; /* as it had them */
+    bool is_moved;
     bool is_seized;
 };
 
 struct repair_first {
+    pid_t tracer;
     int policy; /* our own, as it was */
     struct sched_param param;
     cpu_set_t processors;
@@ -34,66 +36,83 @@ static int add_if_endangered(pid_t tid, void *userdata)
     return 0;
 }
 
-/* -1: there is none that all have. More than CPU_SETSIZE processors are refused by the kernel. */
-static int choose_processor(struct repair_first *f, pid_t tracer)
+/* Where the repair runs there is a processor to be had. The threads' own choices do not count: they
+ * execute nothing before they get them back. -1: more than CPU_SETSIZE processors, or none that
+ * both may use. */
+static int choose_processor(struct repair_first *f)
 {
+    int current = sched_getcpu();
     cpu_set_t common;
 
     if (sched_getaffinity(0, sizeof(f->processors), &f->processors) < 0 ||
-        sched_getaffinity(tracer, sizeof(common), &common) < 0)
+        sched_getaffinity(f->tracer, sizeof(common), &common) < 0)
         return -1;
     CPU_AND(&common, &common, &f->processors);
-    for (size_t i = 0; i < f->n; i++) {
-        struct endangered *e = &f->threads[i];
-
-        if (sched_getaffinity(e->tid, sizeof(e->processors), &e->processors) < 0)
-            return -1;
-        CPU_AND(&common, &common, &e->processors);
-    }
+    if (current >= 0 && current < CPU_SETSIZE && CPU_ISSET(current, &common))
+        return current;
     for (int i = 0; i < CPU_SETSIZE; i++)
         if (CPU_ISSET(i, &common))
             return i;
     return -1;
 }
 
-/* Above the tracer, which may be in that class too (batch.c). */
-static bool raise_class(struct repair_first *f)
+/* Above any thread; it sleeps until the tracer is dead, and is short then. The tracer has to come
+ * to its end whatever else runs on that processor. */
+static bool raise_classes(struct repair_first *f)
 {
-    const struct sched_param above = {.sched_priority = sched_get_priority_min(SCHED_FIFO) + 1};
+    const struct sched_param highest = {.sched_priority = sched_get_priority_max(SCHED_FIFO)};
+    const struct sched_param lowest = {.sched_priority = sched_get_priority_min(SCHED_FIFO)};
 
     f->policy = sched_getscheduler(0);
-    return f->policy >= 0 && sched_getparam(0, &f->param) >= 0 &&
-           sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &above) >= 0;
+    if (f->policy < 0 || sched_getparam(0, &f->param) < 0 ||
+        sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &highest) < 0)
+        return false;
+    (void)sched_setscheduler(f->tracer, SCHED_FIFO, &lowest);
+    return true;
 }
 
 /* The flag stays, as in batch.c. */
 static void lower_class(const struct repair_first *f)
 {
-    (void)sched_setscheduler(0, (f->policy & ~SCHED_RESET_ON_FORK) | SCHED_RESET_ON_FORK,
-                             &f->param);
+    (void)sched_setscheduler(0, f->policy | SCHED_RESET_ON_FORK, &f->param);
 }
 
-static void give_processors_back(const struct repair_first *f)
+/* All first: the kernel keeps what was asked for, and who never asked shall follow when its cpuset
+ * grows. */
+static void give_back(pid_t tid, const cpu_set_t *processors)
 {
-    (void)sched_setaffinity(0, sizeof(f->processors), &f->processors);
-    for (size_t i = 0; i < f->n; i++)
-        (void)sched_setaffinity(f->threads[i].tid, sizeof(f->threads[i].processors),
-                                &f->threads[i].processors);
+    cpu_set_t set;
+
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        CPU_SET(i, &set);
+    (void)sched_setaffinity(tid, sizeof(set), &set);
+    if (sched_getaffinity(tid, sizeof(set), &set) < 0 || !CPU_EQUAL(&set, processors))
+        (void)sched_setaffinity(tid, sizeof(*processors), processors);
 }
 
-static bool gather_on(struct repair_first *f, pid_t tracer, int processor)
+/* Whoever cannot be moved, being in another cpuset or in a deadline class, is left to chance. */
+static bool gather_on(struct repair_first *f, int processor)
 {
+    bool any = false;
     cpu_set_t one;
 
     CPU_ZERO(&one);
     CPU_SET(processor, &one);
-    if (sched_setaffinity(tracer, sizeof(one), &one) < 0 ||
+    if (sched_setaffinity(f->tracer, sizeof(one), &one) < 0 ||
         sched_setaffinity(0, sizeof(one), &one) < 0)
         return false;
-    for (size_t i = 0; i < f->n; i++)
-        if (sched_setaffinity(f->threads[i].tid, sizeof(one), &one) < 0)
-            return false;
-    return true;
+    for (size_t i = 0; i < f->n; i++) {
+        struct endangered *e = &f->threads[i];
+
+        if (sched_getaffinity(e->tid, sizeof(e->processors), &e->processors) < 0)
+            continue;
+        e->is_moved = true;
+        if (sched_setaffinity(e->tid, sizeof(one), &one) < 0)
+            e->is_moved = false;
+        else
+            any = true;
+    }
+    return any;
 }
 
 void repair_first_prepare(pid_t tracer, const struct patient *patients, size_t n,
@@ -102,33 +121,45 @@ void repair_first_prepare(pid_t tracer, const struct patient *patients, size_t n
     struct repair_first *f = calloc(1, sizeof(*f));
     int processor;
 
-    *ret = NULL;
+    *ret = f; /* before anybody is moved: repair_first_give_up() reads it */
     if (!f)
         return;
+    f->tracer = tracer;
     for (size_t i = 0; i < n; i++)
         (void)proc_for_each_thread(patients[i].process.pid, add_if_endangered, f);
-    processor = f->n > 0 ? choose_processor(f, tracer) : -1;
-    if (processor < 0 || !raise_class(f)) {
-        free(f);
+    processor = f->n > 0 ? choose_processor(f) : -1;
+    if (processor < 0 || !raise_classes(f)) {
+        *ret = repair_first_free(f);
         return;
     }
-    if (!gather_on(f, tracer, processor)) {
-        give_processors_back(f);
+    if (!gather_on(f, processor)) {
+        give_back(0, &f->processors);
         lower_class(f);
-        free(f);
-        return;
+        *ret = repair_first_free(f);
     }
-    *ret = f;
 }
 
 void repair_first_seize(struct repair_first *f)
 {
     if (!f)
         return;
-    for (size_t i = 0; i < f->n; i++)
-        f->threads[i].is_seized = ptrace_ops_seize(f->threads[i].tid, 0) >= 0;
-    give_processors_back(f);
+    for (size_t i = 0; i < f->n; i++) {
+        struct endangered *e = &f->threads[i];
+
+        e->is_seized = e->is_moved && ptrace_ops_seize(e->tid, 0) >= 0;
+        if (e->is_moved)
+            give_back(e->tid, &e->processors);
+        e->is_moved = false;
+    }
+    give_back(0, &f->processors);
     lower_class(f);
+}
+
+void repair_first_give_up(const struct repair_first *f)
+{
+    for (size_t i = 0; f && i < f->n; i++)
+        if (f->threads[i].is_moved)
+            give_back(f->threads[i].tid, &f->threads[i].processors);
 }
 
 bool repair_first_has(const struct repair_first *f, pid_t tid)

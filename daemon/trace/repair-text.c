@@ -373,6 +373,7 @@ void repair_text_hold(struct repair_text *r)
 
 void repair_text_give_up(const struct repair_text *r)
 {
+    repair_first_give_up(r->first);
     for (size_t i = 0; i < r->n_patients; i++)
         if (!r->patients[i].was_stopped)
             (void)kill(r->patients[i].process.pid, SIGCONT);

@@ -77,7 +77,8 @@ static bool on_break(struct trace *t, struct tracee *tracee)
     return true;
 }
 
-/* icebp, the only instruction that raises a debug exception without a reason. */
+/* icebp, the only instruction that raises a debug exception without a reason. Another one may end
+ * with that byte; a hit of it whose reason got lost is taken for the program's own signal. */
 static bool is_behind_icebp(struct process *p, uint64_t pc)
 {
     uint8_t byte;

@@ -168,7 +168,7 @@ static void a_hit_without_a_reason_may_be_any_that_watches(void **state)
     assert_int_equal(hardware_add(&h, 0x1000, 1, HARDWARE_EXECUTE, 0), 0);
     assert_int_equal(hardware_add(&h, 0x2000, 8, HARDWARE_WRITE, 0), 1);
     assert_int_equal(hardware_add(&h, 0x3000, 8, HARDWARE_READ_WRITE, 7), 2);
-    assert_int_equal(hardware_guess_hits(&h, 7, 0x1000), 1);
+    assert_int_equal(hardware_guess_hits(&h, 7, 0x1000), 0);
     assert_int_equal(hardware_guess_hits(&h, 7, 0x1001), 2 | 4);
     assert_int_equal(hardware_guess_hits(&h, 8, 0x1001), 2);
 }

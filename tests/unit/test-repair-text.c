@@ -54,11 +54,14 @@ static volatile struct {
     int wrong;
     int continued;
     bool is_seized;
+    bool is_picky; /* has a processor and a real-time class of its own choice */
     uint64_t calls[THREADS];
 } * shared;
 
 static struct ledger *ledger;
 static pid_t target, tracer;
+static cpu_set_t processors, one_processor; /* ours; the last of them */
+static bool is_picky;
 static enum {
     BREAKS,
     WATCHES,
@@ -113,11 +116,15 @@ static int two_threads_call(int ready)
 
 static int traps_itself(int ready)
 {
+    const struct sched_param some = {.sched_priority = 50};
     siginfo_t info = {.si_signo = SIGTRAP, .si_code = TRAP_BRKPT};
     pid_t me = getpid();
     sigset_t trap;
 
     begin();
+    if (shared->is_picky && (sched_setscheduler(0, SCHED_FIFO, &some) < 0 ||
+                             sched_setaffinity(0, sizeof(one_processor), &one_processor) < 0))
+        return 1;
     sigemptyset(&trap);
     sigaddset(&trap, SIGTRAP);
     child_is_ready(ready);
@@ -324,6 +331,7 @@ static void start(int (*program)(int ready), function *call, useconds_t pause)
     memset((void *)shared, 0, sizeof(*shared));
     shared->call = call;
     shared->pause = pause;
+    shared->is_picky = is_picky;
     assert_return_code(ledger_create(&fd), 0);
     assert_return_code(ledger_map(fd, &ledger), 0);
     close(fd);
@@ -346,12 +354,20 @@ static void end(void)
     ledger = NULL;
 }
 
+static bool uses(pid_t pid, const cpu_set_t *expected)
+{
+    cpu_set_t now;
+
+    return sched_getaffinity(pid, sizeof(now), &now) >= 0 && CPU_EQUAL(expected, &now);
+}
+
 static void assert_whole(void)
 {
     assert_int_equal(shared->wrong, 0);
     assert_int_equal(shared->continued, 0);
     assert_int_equal(proc_tracer(target), 0);
     assert_true(text_is_clean());
+    assert_true(uses(target, shared->is_picky ? &one_processor : &processors));
 }
 
 /* Returns whether the program has lived through it; then it must be whole. */
@@ -479,9 +495,10 @@ static void stepped_without_end(void **state)
 
 static bool may_be_first(void)
 {
-    const struct sched_param lowest = {.sched_priority = 1}, none = {0};
+    const struct sched_param highest = {.sched_priority = sched_get_priority_max(SCHED_FIFO)};
+    const struct sched_param none = {0};
 
-    return sched_setscheduler(0, SCHED_FIFO, &lowest) >= 0 &&
+    return sched_setscheduler(0, SCHED_FIFO, &highest) >= 0 &&
            sched_setscheduler(0, SCHED_OTHER, &none) >= 0;
 }
 
@@ -494,8 +511,12 @@ static void trap_behind_an_interrupt_kills_nobody(void **state)
         skip();
     }
     tracer_does = STANDS;
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
+        is_picky = i % 2;
         survivors += one_round(traps_itself, f_push, 0, 0);
+        assert_int_equal(sched_getscheduler(0) & ~SCHED_RESET_ON_FORK, SCHED_OTHER);
+        assert_true(uses(0, &processors));
+    }
     print_message("behind an interrupt: %u of %u survive\n", survivors, n);
     assert_int_equal(survivors, n);
 }
@@ -511,6 +532,7 @@ static int teardown(void **state)
             (void)ptrace_ops_cont(tracer, 0);
     target = tracer = 0;
     tracer_does = BREAKS;
+    is_picky = false;
     return 0;
 }
 
@@ -533,6 +555,11 @@ int main(void)
 
     shared = fixture_share(sizeof(*shared));
     assert_non_null(shared);
+    assert_return_code(sched_getaffinity(0, sizeof(processors), &processors), errno);
+    CPU_ZERO(&one_processor);
+    for (int i = CPU_SETSIZE - 1; CPU_COUNT(&one_processor) == 0; i--)
+        if (CPU_ISSET(i, &processors))
+            CPU_SET(i, &one_processor);
     alarm(290);
     return cmocka_run_group_tests_name("repair-text", tests, NULL, NULL);
 }
