@@ -52,6 +52,7 @@ static void mark_passing(struct process *p, uint64_t address)
 
 static int insert(struct trace *t, struct process *p, uint64_t address)
 {
+    const unsigned n_execs = p->n_execs;
     struct space *s;
     int r;
 
@@ -65,6 +66,8 @@ static int insert(struct trace *t, struct process *p, uint64_t address)
     if (r < 0)
         return r;
     r = attach_cover(t, p);
+    if (r >= 0 && p->n_execs != n_execs) /* the address was meant in another program */
+        r = -ESTALE;
     if (r >= 0)
         r = space_insert(p, t->ledger, address);
     if (r >= 0)
@@ -99,6 +102,7 @@ static int sync_standing(struct process *p)
 
 static int take_slot(struct trace *t, struct process *p, struct breakpoint *b)
 {
+    const unsigned n_execs = p->n_execs;
     struct freeze f;
     int r =
         hardware_add(&p->hardware, b->o.address, b->o.size, hardware_kind_of(b->o.kind), b->o.tid);
@@ -112,8 +116,8 @@ static int take_slot(struct trace *t, struct process *p, struct breakpoint *b)
         return r;
     }
     freeze_begin(&f, t, p);
-    r = sync_standing(p);
-    if (r < 0)
+    r = p->n_execs == n_execs ? sync_standing(p) : -ESTALE;
+    if (r < 0 && r != -ESTALE) /* else the exec has taken all slots */
         hardware_remove(&p->hardware, b->slot);
     freeze_end(&f);
     return r;
@@ -167,6 +171,26 @@ static void take(struct trace *t, struct process *p, const struct breakpoint *b)
         resume_kick(tracee);
 }
 
+/* Threads are attached or stopped for it, and what they report meanwhile is dealt with: so the
+ * session may have lost the process by the end, -ESRCH. */
+static int put_attended(struct trace *t, struct attachment *a, struct breakpoint *b)
+{
+    struct process *p = a->process;
+    struct session *s = a->session;
+    int r;
+
+    p->n_pins++;
+    r = put(t, p, b);
+    if (session_find(s, p->pidref.pid) != a) {
+        if (r >= 0)
+            take(t, p, b);
+        r = -ESRCH;
+    }
+    p->n_pins--;
+    process_collect(t, p);
+    return r;
+}
+
 int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoint_options *o,
                    uint32_t *ret_id)
 {
@@ -181,7 +205,7 @@ int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoin
     b->o = *o;
     if (o->kind == BREAKPOINT_HARDWARE)
         b->o.size = 1;
-    r = put(t, a->process, b);
+    r = put_attended(t, a, b);
     if (r < 0) {
         free(b);
         return r;

@@ -55,7 +55,8 @@ struct breakpoint {
  * text, or the kernel does not let us write; -ENOSPC: too many locations, or all debug registers
  * are in use; -EINVAL: a watchpoint's address or size; -ETXTBSY: a descriptor that writes the
  * memory was given away; -EPERM: a thread is traced by somebody else, whom it would kill;
- * -EOPNOTSUPP: this machine has none; -ESRCH. */
+ * -EOPNOTSUPP: this machine has none; -ESTALE: the process has executed another program meanwhile;
+ * -ESRCH: it has ended, and the attachment may be gone. */
 int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoint_options *o,
                    uint32_t *ret_id);
 /* -ENOENT: there is none of that number. */

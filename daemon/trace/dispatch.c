@@ -118,6 +118,7 @@ static void on_exec(struct trace *t, struct tracee *tracee)
     if (tracee->process) {
         struct attachment *a;
 
+        tracee->process->n_execs++;
         TAILQ_FOREACH(a, &tracee->process->attachments, by_process)
             breakpoint_forget_all(t, a);
         space_forget(tracee->process);

@@ -24,6 +24,7 @@ struct process {
     struct tracee_list tracees;
     size_t n_tracees;
     unsigned n_freezes; /* no thread is resumed or let go, see freeze.h */
+    unsigned n_execs;   /* that were looked at */
     unsigned n_pins;    /* somebody works on it: it is not freed, though it may have ended */
     bool guarded;       /* see process_guard() */
     bool leader_seen;   /* the leader is or was traced: its own end ends the process */

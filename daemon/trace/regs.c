@@ -35,6 +35,16 @@ int arch_of_thread(pid_t tid, const struct arch **ret)
     return fetch_general(tid, general, ret);
 }
 
+/* The memory of a program that is just being loaded: nothing is in it yet (fs/exec.c:exec_mmap()
+ * comes long before fs/binfmt_elf.c:create_elf_tables()). */
+static bool is_new(const uint8_t *auxv, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (auxv[i] != 0)
+            return false;
+    return true;
+}
+
 int arch_of_process(pid_t pid, const struct arch **ret)
 {
     _cleanup_close_ int fd = -1;
@@ -49,8 +59,10 @@ int arch_of_process(pid_t pid, const struct arch **ret)
     n = read(fd, auxv, sizeof(auxv));
     if (n < 0)
         return -errno;
+    if (n == 0) /* it has no memory any more */
+        return -ESRCH;
     *ret = arch_by_auxv(auxv, (size_t)n);
-    return 0;
+    return *ret || !is_new(auxv, (size_t)n) ? 0 : -ESTALE;
 }
 
 /* What the kernel says of a set that it does not have. */

@@ -31,7 +31,8 @@ struct regs {
 int arch_of_thread(pid_t tid, const struct arch **ret);
 
 /* Which machine's program a process runs, from /proc/PID/auxv; it need not be stopped. An execve
- * under way that hangs holds up who asks. *ret is NULL where it has none: a zombie. */
+ * under way that hangs holds up who asks. *ret is NULL where it is one that is not known here.
+ * -ESRCH: it has none any more, a zombie; -ESTALE: it is about to execute another one. */
 int arch_of_process(pid_t pid, const struct arch **ret);
 
 /* xsave is borrowed. As arch_of_thread(). */

@@ -55,15 +55,17 @@ int breakpoint_method_add(sd_bus_message *m, void *userdata, sd_bus_error *error
     struct breakpoint_options options;
     struct process_object o = {0};
     uint32_t id;
+    pid_t pid;
     int r = find(m, userdata, &o, error);
 
     if (r >= 0)
         r = read_request(m, &o, &options, error);
     if (r < 0)
         return r;
+    pid = pid_of(&o); /* it may be gone afterwards */
     r = breakpoint_add(o.tracer->trace, o.attachment, &options, &id);
     if (r < 0)
-        return explain_breakpoint(error, r, &options, pid_of(&o));
+        return explain_breakpoint(error, r, &options, pid);
     return sd_bus_reply_method_return(m, "u", id);
 }
 

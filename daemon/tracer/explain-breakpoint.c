@@ -96,6 +96,11 @@ int explain_breakpoint(sd_bus_error *error, int failure, const struct breakpoint
     case EOPNOTSUPP:
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_SUPPORTED,
                                  "%s: there are none of that kind on this machine", what);
+    case ESTALE:
+        return sd_bus_error_setf(error, PTRACED_ERROR_BAD_ADDRESS,
+                                 "%s: it has just executed another program, in which that address "
+                                 "means something else",
+                                 what);
     case ESRCH:
         return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS,
                                  "%s: it has ended, or is about to", what);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -139,6 +140,8 @@ static int find_register(const struct process_object *o, struct wanted *w, sd_bu
     const struct arch *arch = NULL;
     int r = arch_of_process(pid, &arch);
 
+    if (r >= 0 && !arch)
+        r = -EOPNOTSUPP;
     if (r < 0)
         return explain_breakpoint(error, r, &w->o, pid);
     found = arch_find_register(arch, w->name);
