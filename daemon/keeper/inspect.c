@@ -154,6 +154,9 @@ static int inspect_pidref(const struct pidref *process, pid_t tid, struct inspec
     still = check_still(process, subject);
     if (still < 0)
         r = still == -ENXIO && tid <= 0 ? -EAGAIN : still;
+    /* The main thread has ended since it was chosen, and others live. */
+    if (r >= 0 && tid <= 0 && i.zombie && representative(process->pid) != subject)
+        r = -EAGAIN;
     if (r < 0) {
         inspection_done(&i);
         return r;

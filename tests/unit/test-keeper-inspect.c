@@ -268,6 +268,44 @@ static void test_zombie_leader(void **state)
     close(fd);
 }
 
+static void *pauses(void *unused)
+{
+    for (;;)
+        pause();
+    return NULL;
+}
+
+static void end_main_thread_soon(int ready_fd)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, pauses, NULL);
+    (void)!write(ready_fd, "", 1);
+    usleep(100);
+    syscall(SYS_exit, 0);
+}
+
+/* It lives on in its other thread, at every moment. */
+static void test_leader_that_is_just_ending(void **state)
+{
+    for (unsigned round = 0; round < 50; round++) {
+        pid_t pid = start_child(end_main_thread_soon);
+        int fd = open_pidfd(pid, 0);
+        struct proc_status status = {0};
+
+        while (status.state != 'Z') {
+            struct inspection i;
+
+            assert_int_equal(inspect(fd, 0, &i), 0);
+            assert_false(i.zombie);
+            inspection_done(&i);
+            assert_return_code(proc_read_status(pid, &status), 0);
+        }
+        end_child(pid);
+        close(fd);
+    }
+}
+
 static void test_pidfd_of_thread(void **state)
 {
     enum { PIDFD_OF_THREAD = O_EXCL }; /* PIDFD_THREAD, Linux 6.9 */
@@ -315,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_dumpable),
         cmocka_unit_test(test_thread),
         cmocka_unit_test(test_zombie_leader),
+        cmocka_unit_test(test_leader_that_is_just_ending),
         cmocka_unit_test(test_pidfd_of_thread),
         cmocka_unit_test(test_kernel_thread),
     };
