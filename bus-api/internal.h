@@ -16,3 +16,9 @@
 
 /* ThreadEvents that a tracer may send ahead of the broker's Credit, per session. */
 #define PTRACED_STREAM_WINDOW 256u
+
+/* What a session may trace at the most (daemon/trace/grant.h): everything, users, groups,
+ * capabilities, user namespace, undumpable. Without `everything`, what is not named is not granted.
+ */
+#define PTRACED_GRANT_CONTENTS "bauauttb"
+#define PTRACED_GRANT_SIGNATURE "(" PTRACED_GRANT_CONTENTS ")"

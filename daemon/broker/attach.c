@@ -11,6 +11,7 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/events.h"
+#include "daemon/broker/grant.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
 #include "daemon/broker/tracee.h"
@@ -227,6 +228,8 @@ static int send_attach(struct attach *a)
     if (r < 0)
         return r;
     r = sd_bus_message_append(m, "shu", a->session->id, a->pidfd, (uint32_t)a->tid);
+    if (r >= 0)
+        r = grant_append(m, a->session);
     if (r < 0)
         return r;
     /* The options are the call's second argument. */

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/keeper/inspect.h"
@@ -37,31 +36,6 @@ static int read_executable(pid_t pid, pid_t tid, char **ret)
         return -ENOMEM;
     *ret = copy;
     return 0;
-}
-
-static uint64_t read_user_namespace(pid_t pid, pid_t tid)
-{
-    char path[PATH_SIZE];
-    struct stat st;
-
-    return stat(thread_path(path, pid, tid, "ns/user"), &st) < 0 ? 0 : st.st_ino;
-}
-
-/* The kernel gives the files of a process that is not dumpable to root, those of another to the
- * process's effective user and group (fs/proc/base.c:task_dump_owner()). The directories that all
- * may read, /proc/PID itself among them, always belong to the latter, so ask a file.
- *
- * A process of root and its group looks the same either way and is taken for dumpable: the flag
- * guards a process against others of its own user, and here that is root, whom polkit asks nothing.
- */
-static bool read_dumpable(pid_t pid, pid_t tid, const struct proc_status *status)
-{
-    char path[PATH_SIZE];
-    struct stat st;
-
-    if (stat(thread_path(path, pid, tid, "status"), &st) < 0)
-        return false;
-    return st.st_uid == status->uids[1] && st.st_gid == status->gids[1];
 }
 
 static int find_living(pid_t tid, void *userdata)
@@ -123,8 +97,8 @@ static int read_facts(pid_t pid, pid_t tid, struct inspection *i)
     i->permitted = status.permitted;
     i->kernel_thread = stat.flags & PROC_FLAG_KTHREAD;
     i->zombie = has_ended(status.state);
-    i->user_namespace = read_user_namespace(pid, tid);
-    i->dumpable = !i->kernel_thread && read_dumpable(pid, tid, &status);
+    i->user_namespace = proc_read_user_namespace(pid, tid);
+    i->dumpable = !i->kernel_thread && proc_is_dumpable(pid, tid, &status);
     return read_executable(pid, tid, &i->executable);
 }
 

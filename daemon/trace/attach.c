@@ -62,8 +62,10 @@ static int add_engine(struct scan *scan, struct tracee *tracee)
 
     if (!scan->attachment)
         return 0;
+    r = grant_check(scan->attachment->grant, scan->process->pidref.pid, tracee->tid);
+    if (r < 0 && r != -ESRCH) /* what is gone has nothing to be kept from anybody */
+        return r;
     r = engine_add(tracee, scan->attachment);
-
     if (r < 0)
         return r;
     engine_find(tracee, scan->attachment)->fresh = true;
@@ -335,6 +337,7 @@ static int get_attachment(struct process *p, struct session *s, const struct att
         if (r < 0)
             return r;
         a->all_stop = o->all_stop;
+        a->grant = grant_ref(o->grant);
     }
     *ret = a;
     return 0;

@@ -40,15 +40,28 @@ static void join_thread(struct trace *t, struct tracee *creator, struct tracee *
     }
 }
 
+/* A child has its creator's credentials, which may have become others since those were compared. */
+static void lose_to_privilege(struct trace *t, struct attachment *a, pid_t tid)
+{
+    struct event e = {.kind = EVENT_LOST, .tid = tid, .lost.reason = LOST_PRIVILEGE};
+
+    attachment_tell(t, a, &e);
+}
+
 static void follow_into(struct trace *t, struct attachment *parent, struct process *p,
                         struct tracee *child)
 {
     struct attachment *a;
 
+    if (grant_check(parent->grant, p->pidref.pid, child->tid) < 0) {
+        lose_to_privilege(t, parent, child->tid);
+        return;
+    }
     if (process_attach(p, parent->session, parent->filter, &a) < 0) {
         lose_to_limit(t, parent, child->tid);
         return;
     }
+    a->grant = grant_ref(parent->grant);
     a->all_stop = parent->all_stop;
     a->follow_threads = parent->follow_threads;
     a->follow_children = true;

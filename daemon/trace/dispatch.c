@@ -104,6 +104,26 @@ static struct event_data *read_path(pid_t pid)
     return d;
 }
 
+/* Before anybody learns what the new program is. One that cannot be asked about is as good as
+ * privileged. */
+static void lose_to_privilege(struct trace *t, const struct tracee *tracee)
+{
+    struct process *p = tracee->process;
+    struct attachment *a, *next;
+
+    for (a = TAILQ_FIRST(&p->attachments); a; a = next) {
+        struct event e = {.kind = EVENT_LOST,
+                          .tid = p->pidref.pid,
+                          .lost = {.reason = LOST_PRIVILEGE, .process = true}};
+
+        next = TAILQ_NEXT(a, by_process);
+        if (grant_check(a->grant, p->pidref.pid, tracee->tid) >= 0)
+            continue;
+        attachment_tell(t, a, &e);
+        process_detach(t, a);
+    }
+}
+
 /* An exec ends all other threads, and the one that called it takes over the leader's id without a
  * death of its own being reported; old_tid was its own. */
 static void on_exec(struct trace *t, struct tracee *tracee)
@@ -130,6 +150,7 @@ static void on_exec(struct trace *t, struct tracee *tracee)
         tracee->again_at = 0;
         tracee->steps_over_call = false;
         children_forget_others(t, tracee, e.old_tid);
+        lose_to_privilege(t, tracee);
         e.data = read_path(tracee->process->pidref.pid);
     }
     engine_report(t, tracee, &e);

@@ -8,6 +8,7 @@
 #include "daemon/trace/breakpoint.h"
 #include "daemon/trace/event.h"
 #include "daemon/trace/filter.h"
+#include "daemon/trace/grant.h"
 #include "daemon/trace/queue.h"
 #include "daemon/trace/tracee.h"
 
@@ -30,6 +31,7 @@ struct attachment {
     struct process *process;
     uint64_t serial; /* of the last event */
     struct filter *filter;
+    struct grant *grant; /* NULL: everything */
     bool all_stop;    /* a stop of one thread stops all */
     bool has_stopped; /* all-stop: all were told to since the last Continue */
     bool follow_threads;

@@ -84,6 +84,7 @@ void process_drop_attachment(struct attachment *a)
     TAILQ_REMOVE(&a->process->attachments, a, by_process);
     TAILQ_REMOVE(&a->session->attachments, a, by_session);
     filter_unref(a->filter);
+    grant_unref(a->grant);
     free(a);
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -151,6 +152,26 @@ ssize_t proc_read_executable(pid_t pid, char *ret)
     snprintf(link, sizeof(link), "/proc/%d/exe", pid);
     n = readlink(link, ret, PATH_MAX);
     return n < 0 ? -errno : n;
+}
+
+uint64_t proc_read_user_namespace(pid_t pid, pid_t tid)
+{
+    char path[64];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/user", pid, tid);
+    return stat(path, &st) < 0 ? 0 : st.st_ino;
+}
+
+bool proc_is_dumpable(pid_t pid, pid_t tid, const struct proc_status *status)
+{
+    char path[64];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
+    if (stat(path, &st) < 0)
+        return false;
+    return st.st_uid == status->uids[1] && st.st_gid == status->gids[1];
 }
 
 bool proc_is_thread_of(pid_t pid, pid_t tid)

@@ -41,6 +41,18 @@ int proc_read_comm(pid_t tid, char ret[static PROC_COMM_MAX]);
 /* The executable's path, PATH_MAX bytes at the most, not terminated. Returns its length. */
 ssize_t proc_read_executable(pid_t pid, char *ret);
 
+/* The inode of the user namespace of a thread; 0: unknown. */
+uint64_t proc_read_user_namespace(pid_t pid, pid_t tid);
+
+/* Whether a thread is dumpable (prctl(2), PR_SET_DUMPABLE), with its status read before. The kernel
+ * gives the files of a process that is not to root, those of another to the process's effective
+ * user and group (fs/proc/base.c:task_dump_owner()). The directories that all may read, /proc/PID
+ * itself among them, always belong to the latter, so a file is asked.
+ *
+ * A process of root and its group looks the same either way and is taken for dumpable: the flag
+ * guards a process against others of its own user, and here that is root, whom nobody asks. */
+bool proc_is_dumpable(pid_t pid, pid_t tid, const struct proc_status *status);
+
 /* Whether tid is a thread of pid now. */
 bool proc_is_thread_of(pid_t pid, pid_t tid);
 

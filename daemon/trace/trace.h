@@ -89,6 +89,7 @@ void trace_dispatch(struct trace *t, const siginfo_t *wait);
 
 struct attach_options {
     struct filter *filter; /* borrowed */
+    struct grant *grant;   /* borrowed; NULL: everything; of the first attach to a process */
     bool filter_is_given;  /* it replaces one that the session has for the process already */
     bool follow_threads;
     bool follow_children;
@@ -99,8 +100,8 @@ struct attach_options {
 /* Attaches a session to a process (tid 0), or to one of its threads. Returns 1, or 0 where the
  * session had the thread already. -ESRCH: gone; -EPERM: the kernel says no (*ret_tid: to which
  * thread); -EDQUOT: TRACE_THREADS_MAX; -ETIMEDOUT: the process was in execve(2) all the while, see
- * seize.h; -EBUSY: it starts threads faster than they can be attached. On failure nothing stays
- * attached that was not before. */
+ * seize.h; -EBUSY: it starts threads faster than they can be attached; -EKEYREJECTED: beyond the
+ * grant. On failure nothing stays attached that was not before. */
 int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
                  const struct attach_options *o, pid_t *ret_tid);
 

@@ -110,6 +110,11 @@ int explain_attach(sd_bus_error *error, int failure, pid_t pid, pid_t tid)
                                      "Process %d has no thread %d (any more)", pid, tid);
         return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS,
                                  "Process %d does not exist (any more)", pid);
+    case EKEYREJECTED:
+        return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
+                                 "Process %d has, by now, other users, groups or capabilities than "
+                                 "this session may trace, or is not dumpable; it was let go",
+                                 pid);
     case EDQUOT:
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
                                  "Process %d has more threads than the %u that one tracer takes",

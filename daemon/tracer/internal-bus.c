@@ -8,6 +8,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/tracer/explain.h"
+#include "daemon/tracer/grant-read.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
 #include "daemon/tracer/stream.h"
@@ -77,10 +78,16 @@ static int method_close_session(sd_bus_message *m, void *userdata, sd_bus_error 
     return sd_bus_reply_method_return(m, NULL);
 }
 
+static void grant_unrefp(struct grant **g)
+{
+    grant_unref(*g);
+}
+
 static int attach(struct trace *t, struct session *s, const struct pidref *pidref, pid_t tid,
-                  const struct attach_request *request)
+                  const struct attach_request *request, struct grant *grant)
 {
     struct attach_options o = {
+        .grant = grant,
         .filter_is_given = request->filter_is_given,
         .follow_threads = request->follow_threads,
         .follow_children = request->follow_children,
@@ -100,6 +107,7 @@ static int attach(struct trace *t, struct session *s, const struct pidref *pidre
 static int method_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct attach_request request = ATTACH_REQUEST_DEFAULT;
+    _cleanup_(grant_unrefp) struct grant *grant = NULL;
     struct pidref pidref = PIDREF_NULL;
     struct tracer *t = userdata;
     struct tracer_session *s;
@@ -110,6 +118,8 @@ static int method_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (r < 0)
         return r;
     r = sd_bus_message_read(m, "hu", &pidfd, &tid);
+    if (r >= 0)
+        r = grant_read(m, &grant);
     if (r < 0)
         return r;
     request.follow_threads = tid == 0;
@@ -125,7 +135,7 @@ static int method_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (t->releasing)
         r = -ESHUTDOWN;
     else
-        r = attach(t->trace, s->core, &pidref, (pid_t)tid, &request);
+        r = attach(t->trace, s->core, &pidref, (pid_t)tid, &request, grant);
     if (r < 0)
         r = explain_attach(error, r, pidref.pid, (pid_t)tid);
     pidref_done(&pidref);
@@ -409,7 +419,9 @@ const sd_bus_vtable internal_vtable[] = {
         SD_BUS_NO_RESULT, method_open_session, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("CloseSession", SD_BUS_ARGS("s", id), SD_BUS_NO_RESULT,
                             method_close_session, SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD_WITH_ARGS("Attach", SD_BUS_ARGS("s", id, "h", pidfd, "u", tid, "a{sv}", options),
+    SD_BUS_METHOD_WITH_ARGS("Attach",
+                            SD_BUS_ARGS("s", id, "h", pidfd, "u", tid, PTRACED_GRANT_SIGNATURE,
+                                        grant, "a{sv}", options),
                             SD_BUS_RESULT("b", added), method_attach, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Detach", SD_BUS_ARGS("s", id), SD_BUS_NO_RESULT, method_detach,
                             SD_BUS_VTABLE_UNPRIVILEGED),

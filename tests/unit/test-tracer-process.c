@@ -164,8 +164,9 @@ static int attach(struct fixture *f, sd_bus_error *error)
     int fd = (int)syscall(SYS_pidfd_open, f->tracee, 0), r;
 
     assert_true(fd >= 0);
-    r = sd_bus_call_method(f->bus, TRACER, "Attach", error, NULL, "shua{sv}", "s1", fd, 0u, 1,
-                           "stop", "b", true);
+    r = sd_bus_call_method(f->bus, TRACER, "Attach", error, NULL,
+                           "shu" PTRACED_GRANT_SIGNATURE "a{sv}", "s1", fd, 0u, true, 0, 0,
+                           UINT64_C(0), UINT64_C(0), false, 1, "stop", "b", true);
     close(fd);
     return r;
 }

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+struct session;
+
+/* What a session may trace at the most, told to the tracer with each attach
+ * (PTRACED_GRANT_SIGNATURE; daemon/trace/grant.h says what it is for). */
+int grant_append(sd_bus_message *m, const struct session *s);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/trace/grant.h"
+#include "daemon/trace/procfs.h"
+
+int credentials_read(pid_t pid, pid_t tid, struct credentials *ret)
+{
+    struct proc_status status;
+    int r = proc_read_status(tid, &status);
+
+    if (r < 0)
+        return r;
+    if (status.tgid != pid)
+        return -ESRCH;
+    *ret = (struct credentials){
+        .permitted = status.permitted,
+        .user_namespace = proc_read_user_namespace(pid, tid),
+        .dumpable = proc_is_dumpable(pid, tid, &status),
+    };
+    memcpy(ret->uids, status.uids, sizeof(ret->uids));
+    memcpy(ret->gids, status.gids, sizeof(ret->gids));
+    return 0;
+}
+
+struct grant *grant_new(const uid_t *users, size_t n_users, const gid_t *groups, size_t n_groups)
+{
+    struct grant *g;
+
+    if (n_users > GRANT_USERS_MAX)
+        return NULL;
+    g = calloc(1, sizeof(*g) + n_groups * sizeof(g->groups[0]));
+    if (!g)
+        return NULL;
+    g->references = 1;
+    g->n_users = n_users;
+    g->n_groups = n_groups;
+    if (n_users > 0)
+        memcpy(g->users, users, n_users * sizeof(*users));
+    if (n_groups > 0)
+        memcpy(g->groups, groups, n_groups * sizeof(*groups));
+    return g;
+}
+
+struct grant *grant_ref(struct grant *g)
+{
+    if (g)
+        g->references++;
+    return g;
+}
+
+struct grant *grant_unref(struct grant *g)
+{
+    if (g && --g->references == 0)
+        free(g);
+    return NULL;
+}
+
+static bool has_id(const uint32_t *ids, size_t n, uint32_t id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
+bool grant_covers(const struct grant *g, const struct credentials *c)
+{
+    if (!g)
+        return true;
+    for (size_t i = 0; i < 3; i++)
+        if (!has_id(g->users, g->n_users, c->uids[i]) ||
+            !has_id(g->groups, g->n_groups, c->gids[i]))
+            return false;
+    return (c->permitted & ~g->permitted) == 0 && c->user_namespace != 0 &&
+           c->user_namespace == g->user_namespace && (c->dumpable || g->undumpable);
+}
+
+int grant_check(const struct grant *g, pid_t pid, pid_t tid)
+{
+    struct credentials c;
+    int r;
+
+    if (!g)
+        return 0;
+    r = credentials_read(pid, tid, &c);
+    if (r < 0)
+        return r;
+    return grant_covers(g, &c) ? 0 : -EKEYREJECTED;
+}
