@@ -74,6 +74,10 @@
 #define PTRACED_OPTION_REPORT_ONLY "report-only"
 #define PTRACED_OPTION_CONDITION "condition"
 
+/* polkit actions. */
+#define PTRACED_ACTION_CONTROL "org.ptraced.Tracer1.control"
+#define PTRACED_ACTION_CONTROL_OTHER "org.ptraced.Tracer1.control-other"
+
 #define PTRACED_LIFETIME_CLIENT "client"
 #define PTRACED_LIFETIME_PERSISTENT "persistent"
 

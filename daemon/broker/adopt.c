@@ -80,6 +80,7 @@ static int read_settings(sd_bus_message *m, struct session_settings *ret)
         .uid = (uid_t)uid,
         .name = name,
         .owner = owner,
+        .holder = owner,
         .persistent = strcmp(lifetime, PTRACED_LIFETIME_PERSISTENT) == 0,
         .queue = queue,
     };

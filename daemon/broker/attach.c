@@ -12,6 +12,7 @@
 #include "daemon/broker/caller.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/grant.h"
+#include "daemon/broker/polkit.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
 #include "daemon/broker/tracee.h"
@@ -30,14 +31,12 @@ static void stop_waiting(struct attach *a)
     a->caller = NULL;
 }
 
-void attach_abandon(struct attach *a)
-{
-    stop_waiting(a);
-}
-
 static void attach_free(struct attach *a)
 {
     stop_waiting(a);
+    a->check = polkit_cancel(a->check);
+    target_done(&a->target);
+    target_done(&a->asked);
     list_remove(&a->attaches);
     list_remove(&a->of_tracee);
     if (a->tracee) {
@@ -51,13 +50,21 @@ static void attach_free(struct attach *a)
     free(a);
 }
 
+void attach_abandon(struct attach *a)
+{
+    if (a->check) /* which is all that it waits for */
+        attach_free(a);
+    else
+        stop_waiting(a);
+}
+
 static void attach_freep(struct attach **a)
 {
     if (*a)
         attach_free(*a);
 }
 
-static void attach_fail(struct attach *a, const sd_bus_error *error)
+void attach_fail(struct attach *a, const sd_bus_error *error)
 {
     if (!a->answered)
         sd_bus_reply_method_error(a->call, error);
@@ -104,6 +111,17 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
                                    "The keeper of the tracers does not answer; try again");
     stop_waiting(a);
     return 0;
+}
+
+void attach_pause_timer(struct attach *a)
+{
+    (void)sd_event_source_set_enabled(a->timer, SD_EVENT_OFF);
+}
+
+void attach_restart_timer(struct attach *a)
+{
+    (void)sd_event_source_set_time_relative(a->timer, a->broker->tracer_timeout_usec);
+    (void)sd_event_source_set_enabled(a->timer, SD_EVENT_ONESHOT);
 }
 
 static int attach_new(struct session *s, struct caller *c, sd_bus_message *call, int pidfd,
@@ -229,7 +247,7 @@ static int send_attach(struct attach *a)
         return r;
     r = sd_bus_message_append(m, "shu", a->session->id, a->pidfd, (uint32_t)a->tid);
     if (r >= 0)
-        r = grant_append(m, a->session);
+        r = grant_append(m, a);
     if (r < 0)
         return r;
     /* The options are the call's second argument. */
@@ -404,6 +422,7 @@ static int use_target(struct attach *a, sd_bus_message *reply, sd_bus_error *err
     struct tracer *current;
     int r;
 
+    target_done(&a->target);
     r = target_read(reply, &a->target);
     if (r < 0)
         return r;
@@ -411,6 +430,9 @@ static int use_target(struct attach *a, sd_bus_message *reply, sd_bus_error *err
     current = a->target.tracer ? tracer_find(a->broker, a->target.tracer) : NULL;
     r = target_check(&a->target, current, error);
     if (r < 0)
+        return r;
+    r = attach_authorize(a, error);
+    if (r <= 0)
         return r;
     if (!current)
         current = tracer_find_left(a->broker, a->target.pid);
@@ -449,6 +471,15 @@ static int inspect(struct attach *a, sd_bus_error *error)
     if (r < 0)
         return r;
     return keeper_link_call(k, m, on_inspected, a, error);
+}
+
+void attach_go_on(struct attach *a)
+{
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+    int r = inspect(a, &error);
+
+    if (r < 0)
+        attach_fail_with(a, r, &error);
 }
 
 static int take_pidfd(struct attach *a, sd_bus_message *reply)

@@ -13,6 +13,7 @@
 
 struct broker;
 struct caller;
+struct polkit_check;
 struct session;
 struct tracee;
 
@@ -20,11 +21,21 @@ struct tracee;
  *
  *     a pidfd (of the keeper, where a thread was named)
  *     -> Inspect, by the keeper: may this be traced at all?
+ *     -> who is neither root nor served by a broker with its own rights: Inspect of the caller, the
+ *        question to polkit, and Inspect once more, since an answer may take minutes
  *     -> the tracer that holds the process, or TakeTracer
  *     -> OpenSession and Attach, by the tracer
  *
- * The whole has one time-out. The chain itself goes on after it, and after the caller has left:
- * what is attached for nobody is detached again. */
+ * The whole has one time-out, which does not run while people think. The chain itself goes on after
+ * it, and after the caller has left: what is attached for nobody is detached again. */
+/* What the caller may trace, at the most (grant.h). */
+enum attach_grant {
+    ATTACH_NOTHING, /* nobody has been asked yet */
+    ATTACH_EVERYTHING,
+    ATTACH_OWN,   /* what is its own */
+    ATTACH_OTHER, /* a process of the credentials that this one had when polkit was asked */
+};
+
 struct attach {
     struct list attaches; /* of the broker */
     struct list of_caller;
@@ -41,6 +52,12 @@ struct attach {
     pid_t tid; /* 0: the whole process */
     struct target target;
     struct tracee *tracee;
+
+    enum attach_grant grant;
+    struct target asked;         /* the target as polkit was told of it */
+    uint64_t asker_namespace;    /* the caller's user namespace; 0: unknown */
+    char asker[TARGET_COMM_MAX]; /* the caller's comm; "": unknown */
+    struct polkit_check *check;  /* NULL: none under way */
 };
 
 /* Methods of Session: read the call, check it, and answer it later. */
@@ -53,6 +70,22 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
  * when the call will be answered later. */
 int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int pidfd, pid_t tid,
                  sd_bus_error *error);
+
+/* ---- attach-authorize.c ---- */
+
+/* Whether the caller may trace the target. 1: it may; 0: that will be known later, and then
+ * attach_go_on() or attach_fail() is called; an error that says why not. */
+int attach_authorize(struct attach *a, sd_bus_error *error);
+
+/* ---- For attach-authorize.c ---- */
+
+/* The target is looked at again, and the chain goes on. */
+void attach_go_on(struct attach *a);
+/* Answers with the error and ends the chain. */
+void attach_fail(struct attach *a, const sd_bus_error *error);
+/* The time-out stops running, or starts anew. */
+void attach_pause_timer(struct attach *a);
+void attach_restart_timer(struct attach *a);
 
 /* The caller has left. */
 void attach_abandon(struct attach *a);

@@ -12,12 +12,16 @@
 /* What somebody needs for a method, the least first. */
 enum need {
     NEED_SERVICE, /* to be let in at all */
+    NEED_HOLDER, /* to be the connection that has made the session: it alone was authorised for what
+                    is traced in it */
     NEED_ROOT,
 };
 
 #define DBUS_INTERFACE "org.freedesktop.DBus."
 
-/* `own`: for what is the caller's, or nobody's; `other`: for what is another user's. */
+/* `own`: for what is the caller's, or nobody's; `other`: for what is another user's. What hands out
+ * descriptors of a process, or parts of files that it has mapped, is root's until there are rights
+ * for each kind of access. */
 static const struct rule {
     const char *interface;
     const char *member;
@@ -29,52 +33,52 @@ static const struct rule {
     {PTRACED_MANAGER_INTERFACE, "ListSessions", NEED_SERVICE, NEED_SERVICE},
     {PTRACED_MANAGER_INTERFACE, "ListTracees", NEED_SERVICE, NEED_SERVICE},
 
-    {PTRACED_SESSION_INTERFACE, "AttachProcess", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "AttachProcessFD", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "AttachThread", NEED_SERVICE, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "AttachProcess", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "AttachProcessFD", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "AttachThread", NEED_HOLDER, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "DetachAll", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "Interrupt", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "Continue", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "Subscribe", NEED_SERVICE, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "Interrupt", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "Continue", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "Subscribe", NEED_HOLDER, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "Unsubscribe", NEED_SERVICE, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "Close", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "GetEvent", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "ListStopped", NEED_SERVICE, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "GetEvent", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "ListStopped", NEED_HOLDER, NEED_ROOT},
 
-    {PTRACED_PROCESS_INTERFACE, "Detach", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "Interrupt", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "Continue", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "Kill", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "Signal", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ListThreads", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "SetEventFilter", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadMemory", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadMemoryRanges", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "WriteMemory", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadMemoryFD", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "OpenMemory", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "OpenMaps", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadMaps", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "OpenMappedFile", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadMappedFile", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadAuxv", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "GetCommandLine", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "Snapshot", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "AddBreakpoint", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "RemoveBreakpoint", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ListBreakpoints", NEED_SERVICE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Detach", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Interrupt", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Continue", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Kill", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Signal", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ListThreads", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "SetEventFilter", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadMemory", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadMemoryRanges", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "WriteMemory", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadMemoryFD", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "OpenMemory", NEED_ROOT, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "OpenMaps", NEED_ROOT, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadMaps", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "OpenMappedFile", NEED_ROOT, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadMappedFile", NEED_ROOT, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadAuxv", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "GetCommandLine", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Snapshot", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "AddBreakpoint", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "RemoveBreakpoint", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ListBreakpoints", NEED_HOLDER, NEED_ROOT},
 
-    {PTRACED_THREAD_INTERFACE, "Detach", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "Interrupt", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "Continue", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "Step", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "GetSignalInfo", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "SetSignalInfo", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "GetEvent", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "GetRegisters", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "SetRegisters", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "GetRegisterSet", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "SetRegisterSet", NEED_SERVICE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "Detach", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "Interrupt", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "Continue", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "Step", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "GetSignalInfo", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "SetSignalInfo", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "GetEvent", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "GetRegisters", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "SetRegisters", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "GetRegisterSet", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "SetRegisterSet", NEED_HOLDER, NEED_ROOT},
 
     {DBUS_INTERFACE "ObjectManager", "GetManagedObjects", NEED_SERVICE, NEED_SERVICE},
     {DBUS_INTERFACE "Introspectable", "Introspect", NEED_SERVICE, NEED_ROOT},
@@ -98,22 +102,58 @@ static const struct rule *find_rule(sd_bus_message *m)
 
 /* Embedded, the kernel's own rules are the policy: everything runs with the caller's rights. On a
  * user's bus the service runs with the rights of that user. */
-static bool is_met(enum need need, const struct broker *b, uid_t uid)
+bool auth_is_unlimited(const struct caller *c)
 {
-    switch (b->mode) {
+    switch (c->broker->mode) {
     case BROKER_EMBEDDED:
         return true;
     case BROKER_USER:
-        return uid == 0 || uid == geteuid();
+        return c->uid == 0 || c->uid == geteuid();
     case BROKER_SYSTEM:
         break;
     }
+    return c->uid == 0;
+}
+
+static bool is_holder(const struct caller *c, const struct session *s)
+{
+    return !s || strcmp(s->holder, c->name) == 0;
+}
+
+static bool is_met(enum need need, const struct caller *c, const struct session *s)
+{
+    if (auth_is_unlimited(c))
+        return true;
+    if (c->broker->mode != BROKER_SYSTEM)
+        return false;
     switch (need) {
-    case NEED_SERVICE: /* there is no finer policy yet */
+    case NEED_SERVICE:
+        return true;
+    case NEED_HOLDER:
+        return is_holder(c, s);
     case NEED_ROOT:
-        return uid == 0;
+        break;
     }
     return false;
+}
+
+static int refuse(const struct caller *c, const struct session *s, const struct rule *rule,
+                  sd_bus_error *error)
+{
+    if (c->broker->mode != BROKER_SYSTEM)
+        return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                 "User %u may not call %s: this service is user %u's", c->uid,
+                                 rule->member, geteuid());
+    if (s && s->uid == c->uid && rule->own == NEED_HOLDER)
+        return sd_bus_error_setf(
+            error, SD_BUS_ERROR_ACCESS_DENIED,
+            "You may not call %s: what session %s traces was authorised for the "
+            "connection that has made it (%s) alone; attach from this one, in a "
+            "session of its own",
+            rule->member, s->id, *s->holder ? s->holder : "gone by now");
+    return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                             "User %u may not call %s here: that is for root alone", c->uid,
+                             rule->member);
 }
 
 int auth_check(const struct caller *c, const struct session *s, sd_bus_message *m,
@@ -127,16 +167,17 @@ int auth_check(const struct caller *c, const struct session *s, sd_bus_message *
         return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_METHOD,
                                  "There is no method %s in interface %s",
                                  sd_bus_message_get_member(m), interface ? interface : "(none)");
-    if (!is_met(own ? rule->own : rule->other, c->broker, c->uid))
-        return sd_bus_error_setf(
-            error, SD_BUS_ERROR_ACCESS_DENIED,
-            "User %u may not call %s: until there is a policy for others, only "
-            "root may use the system service; use ptracectl --embedded",
-            c->uid, rule->member);
+    if (!is_met(own ? rule->own : rule->other, c, s))
+        return refuse(c, s, rule, error);
     return 0;
 }
 
-bool auth_may_see(const struct broker *b, uid_t uid, const struct session *s)
+bool auth_may_see(const struct caller *c, const struct session *s)
 {
-    return is_met(s->uid == uid ? NEED_SERVICE : NEED_ROOT, b, uid);
+    return is_met(s->uid == c->uid ? NEED_SERVICE : NEED_ROOT, c, s);
+}
+
+bool auth_may_see_processes(const struct caller *c, const struct session *s)
+{
+    return is_met(s->uid == c->uid ? NEED_HOLDER : NEED_ROOT, c, s);
 }

@@ -2,11 +2,9 @@
 #pragma once
 
 #include <stdbool.h>
-#include <sys/types.h>
 
 #include <systemd/sd-bus.h>
 
-struct broker;
 struct caller;
 struct session;
 
@@ -17,5 +15,10 @@ struct session;
 int auth_check(const struct caller *c, const struct session *s, sd_bus_message *m,
                sd_bus_error *error);
 
-/* Whether a session is shown in a user's lists. */
-bool auth_may_see(const struct broker *b, uid_t uid, const struct session *s);
+/* Whether nobody has to be asked what a caller may trace: it is root, or the service has no more
+ * rights than it. */
+bool auth_is_unlimited(const struct caller *c);
+
+/* Whether a session is shown in a caller's lists, and what it traces. */
+bool auth_may_see(const struct caller *c, const struct session *s);
+bool auth_may_see_processes(const struct caller *c, const struct session *s);

@@ -49,9 +49,10 @@ struct broker {
     unsigned n_callers;
     struct caller *client; /* embedded: the only caller; else NULL */
 
-    struct index sessions; /* by number */
-    uint64_t last_session; /* the highest number given so far, by a broker before us too */
-    struct index tracees;  /* by pid */
+    struct index sessions;  /* by number */
+    uint64_t last_question; /* to polkit */
+    uint64_t last_session;  /* the highest number given so far, by a broker before us too */
+    struct index tracees;   /* by pid */
     struct list tracers;
     struct list attaches; /* requests that are under way */
     struct list gathers;  /* the same, of those that several tracers answer */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,7 @@ static struct caller *caller_free(struct caller *c)
     sd_bus_slot_unref(c->watch);
     sd_bus_slot_unref(c->query);
     flow_done(&c->flow);
+    free(c->groups);
     free(c->name);
     free(c);
     return NULL;
@@ -103,18 +105,84 @@ static void refuse_unchecked(const struct caller *c, const sd_bus_error *why)
                                    why && why->message ? why->message : "no answer");
 }
 
-static int on_uid(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+static int read_groups(sd_bus_message *m, struct caller *c)
+{
+    const void *groups;
+    size_t size;
+    gid_t *copy;
+    int r;
+
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_VARIANT, "au");
+    if (r < 0)
+        return r;
+    r = sd_bus_message_read_array(m, 'u', &groups, &size);
+    if (r < 0)
+        return r;
+    copy = size > 0 ? malloc(size) : NULL;
+    if (size > 0 && !copy)
+        return -ENOMEM;
+    if (size > 0)
+        memcpy(copy, groups, size);
+    free(c->groups);
+    c->groups = copy;
+    c->n_groups = size / sizeof(gid_t);
+    return sd_bus_message_exit_container(m);
+}
+
+static int read_credential(sd_bus_message *m, struct caller *c, bool *has_uid)
+{
+    const char *key;
+    uint32_t number;
+    int r;
+
+    r = sd_bus_message_read(m, "s", &key);
+    if (r < 0)
+        return r;
+    if (strcmp(key, "UnixGroupIDs") == 0)
+        return read_groups(m, c);
+    if (strcmp(key, "UnixUserID") != 0 && strcmp(key, "ProcessID") != 0)
+        return sd_bus_message_skip(m, "v");
+    r = sd_bus_message_read(m, "v", "u", &number);
+    if (r < 0)
+        return r;
+    if (strcmp(key, "ProcessID") == 0)
+        c->pid = number <= INT_MAX ? (pid_t)number : 0;
+    else {
+        c->uid = (uid_t)number;
+        *has_uid = true;
+    }
+    return 0;
+}
+
+/* What the bus does not tell is unknown, but for the user. */
+static int read_credentials(sd_bus_message *m, struct caller *c)
+{
+    bool has_uid = false;
+    int r;
+
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "{sv}");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_enter_container(m, SD_BUS_TYPE_DICT_ENTRY, "sv")) > 0) {
+        r = read_credential(m, c, &has_uid);
+        if (r >= 0)
+            r = sd_bus_message_exit_container(m);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : has_uid ? 0 : -ENODATA;
+}
+
+static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
     struct caller *c = userdata;
-    uint32_t uid;
 
     c->query = sd_bus_slot_unref(c->query);
-    if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "u", &uid) < 0) {
+    if (sd_bus_message_is_method_error(m, NULL) || read_credentials(m, c) < 0) {
         refuse_unchecked(c, sd_bus_message_get_error(m));
         caller_gone(c);
         return 1;
     }
-    c->uid = (uid_t)uid;
     c->known = true;
     /* One that a broker before us has left to us may be of a name that another bus had given. */
     LIST_FOREACH(struct session, s, &c->sessions, of_creator)
@@ -162,7 +230,7 @@ static int caller_ask(struct caller *c)
     if (r < 0)
         return r;
     return sd_bus_call_method_async(bus, &c->query, DBUS_NAME, DBUS_PATH, DBUS_NAME,
-                                    "GetConnectionUnixUser", on_uid, c, "s", c->name);
+                                    "GetConnectionCredentials", on_credentials, c, "s", c->name);
 }
 
 static int caller_new(struct broker *b, const char *name, struct caller **ret)

@@ -22,7 +22,10 @@ struct caller {
     struct broker *broker;
     char *name; /* unique name; "": the client of an embedded broker */
     uid_t uid;
-    bool known; /* the bus has said whose it is */
+    pid_t pid; /* when it connected; 0: unknown */
+    gid_t *groups;
+    size_t n_groups; /* 0: unknown */
+    bool known;      /* the bus has said whose it is */
     sd_bus_slot *watch;
     sd_bus_slot *query;
 

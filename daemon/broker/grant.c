@@ -1,21 +1,65 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "daemon/broker/grant.h"
-#include "bus-api/internal.h"
-#include "daemon/broker/broker.h"
-#include "daemon/broker/session.h"
+#include <errno.h>
 
-/* Root's sessions, and those in which the tracer has no more rights than its client: embedded, and
- * on a user's bus. */
-static bool grants_everything(const struct session *s)
+#include "bus-api/internal.h"
+#include "daemon/broker/attach.h"
+#include "daemon/broker/caller.h"
+#include "daemon/broker/grant.h"
+
+struct credentials {
+    const uid_t *users;
+    size_t n_users;
+    const gid_t *groups;
+    size_t n_groups;
+    uint64_t permitted;
+    uint64_t user_namespace;
+    bool undumpable;
+};
+
+static int append(sd_bus_message *m, bool everything, const struct credentials *c)
 {
-    return s->broker->mode != BROKER_SYSTEM || s->uid == 0;
+    int r = sd_bus_message_open_container(m, SD_BUS_TYPE_STRUCT, PTRACED_GRANT_CONTENTS);
+
+    if (r >= 0)
+        r = sd_bus_message_append(m, "b", (int)everything);
+    if (r >= 0)
+        r = sd_bus_message_append_array(m, 'u', c->users, c->n_users * sizeof(uid_t));
+    if (r >= 0)
+        r = sd_bus_message_append_array(m, 'u', c->groups, c->n_groups * sizeof(gid_t));
+    if (r >= 0)
+        r = sd_bus_message_append(m, "ttb", c->permitted, c->user_namespace, (int)c->undumpable);
+    return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-int grant_append(sd_bus_message *m, const struct session *s)
+int grant_append(sd_bus_message *m, const struct attach *a)
 {
-    const int everything = grants_everything(s), undumpable = 0;
-    const uint64_t none = 0;
+    const struct target *t = &a->asked;
 
-    return sd_bus_message_append(m, PTRACED_GRANT_SIGNATURE, everything, 0, 0, none, none,
-                                 undumpable);
+    switch (a->grant) {
+    case ATTACH_NOTHING:
+        break;
+    case ATTACH_EVERYTHING:
+        return append(m, true, &(struct credentials){0});
+    case ATTACH_OWN:
+        return append(m, false,
+                      &(struct credentials){
+                          .users = &a->caller->uid,
+                          .n_users = 1,
+                          .groups = a->caller->groups,
+                          .n_groups = a->caller->n_groups,
+                          .user_namespace = t->user_namespace,
+                      });
+    case ATTACH_OTHER:
+        return append(m, false,
+                      &(struct credentials){
+                          .users = t->uids,
+                          .n_users = 3,
+                          .groups = t->gids,
+                          .n_groups = 3,
+                          .permitted = t->permitted,
+                          .user_namespace = t->user_namespace,
+                          .undumpable = !t->dumpable,
+                      });
+    }
+    return -EACCES;
 }

@@ -20,6 +20,8 @@ static const struct {
     /* Above the 512 at which events are held back (stream.c). */
     [LIMIT_UNREAD] = {"UnreadMax", 1024, "messages that nobody has read yet",
                       "read some of the answers first"},
+    [LIMIT_QUESTIONS] = {"QuestionsMax", 16, "questions to polkit under way for one user",
+                         "answer some of them first"},
     [LIMIT_GATHERED] = {"TracerCallsMax", 4096, "calls to tracers under way for one user",
                         "wait for some of the answers first"},
     [LIMIT_CALLERS] = {"CallersMax", 256, "programs that hold sessions, subscriptions or calls",

@@ -15,6 +15,7 @@ enum limit {
     LIMIT_WAITERS,     /* GetEvent calls that wait, for each session */
     LIMIT_ROUTED,      /* calls under way to one tracer */
     LIMIT_UNREAD,      /* messages that the client, or the bus, has not read yet */
+    LIMIT_QUESTIONS,   /* to polkit under way, for each user */
     LIMIT_GATHERED,    /* calls under way for what several tracers answer, for each user */
     LIMIT_CALLERS,     /* of the bus that the broker has to remember */
     LIMIT_UNCHECKED,   /* calls of one caller that wait until the bus has told who it is */

@@ -70,6 +70,7 @@ static int create_session(struct broker *b, struct caller *c, const struct creat
                         .uid = c->uid,
                         .name = name,
                         .owner = persistent ? "" : c->name,
+                        .holder = c->name,
                         .persistent = persistent,
                         .queue = persistent || o->queue,
                     },
@@ -143,7 +144,7 @@ static int method_get_session(sd_bus_message *m, void *userdata, sd_bus_error *e
     return sd_bus_reply_method_return(m, "o", ptraced_path_session(path, s->id));
 }
 
-static int append_sessions(const struct broker *b, uid_t uid, sd_bus_message *m)
+static int append_sessions(const struct broker *b, const struct caller *c, sd_bus_message *m)
 {
     char path[PTRACED_PATH_MAX];
     int r;
@@ -154,7 +155,7 @@ static int append_sessions(const struct broker *b, uid_t uid, sd_bus_message *m)
     for (size_t i = 0; i < b->sessions.n; i++) {
         const struct session *s = b->sessions.items[i].value;
 
-        if (!auth_may_see(b, uid, s))
+        if (!auth_may_see(c, s))
             continue;
         r = sd_bus_message_append(m, "(suso)", s->id, (uint32_t)s->uid, s->name,
                                   ptraced_path_session(path, s->id));
@@ -177,7 +178,7 @@ static int method_list_sessions(sd_bus_message *m, void *userdata, sd_bus_error 
     r = sd_bus_message_new_method_return(m, &reply);
     if (r < 0)
         return r;
-    r = append_sessions(b, c->uid, reply);
+    r = append_sessions(b, c, reply);
     if (r < 0)
         return r;
     return sd_bus_message_send(reply);
@@ -249,9 +250,11 @@ static int append_tracees(const struct session *s, sd_bus_message *m)
     return 0;
 }
 
-static int reply_tracees(const struct broker *b, const struct listing *l)
+static int reply_tracees(struct broker *b, const struct listing *l)
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    const char *sender = sd_bus_message_get_sender(l->call);
+    const struct caller who = {.broker = b, .uid = l->uid, .name = (char *)(sender ? sender : "")};
     int r;
 
     r = sd_bus_message_new_method_return(l->call, &reply);
@@ -263,7 +266,7 @@ static int reply_tracees(const struct broker *b, const struct listing *l)
     for (size_t i = 0; i < b->sessions.n; i++) {
         const struct session *s = b->sessions.items[i].value;
 
-        r = auth_may_see(b, l->uid, s) ? append_tracees(s, reply) : 0;
+        r = auth_may_see_processes(&who, s) ? append_tracees(s, reply) : 0;
         if (r < 0)
             return r;
     }

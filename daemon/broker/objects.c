@@ -145,18 +145,21 @@ static int ask_process(struct gather *g, const struct attachment *a)
     return gather_add(g, t, m, a->tracee->pid);
 }
 
-static int take_inventory(struct broker *b, uid_t uid, struct gather *g, sd_bus_message *reply)
+static int take_inventory(struct broker *b, const struct caller *c, struct gather *g,
+                          sd_bus_message *reply)
 {
     int r;
 
     for (size_t i = 0; i < b->sessions.n; i++) {
         struct session *s = b->sessions.items[i].value;
 
-        if (!auth_may_see(b, uid, s))
+        if (!auth_may_see(c, s))
             continue;
         r = append_session(s, reply);
         if (r < 0)
             return r;
+        if (!auth_may_see_processes(c, s))
+            continue;
         LIST_FOREACH(struct attachment, a, &s->attachments, of_session) {
             r = ask_process(g, a);
             if (r < 0 && r != -ENOTCONN)
@@ -193,7 +196,7 @@ static int get_managed_objects(struct broker *b, sd_bus_message *call, sd_bus_er
     if (r < 0)
         return r;
     gather_be_quick(g);
-    r = take_inventory(b, c->uid, g, v->reply);
+    r = take_inventory(b, c, g, v->reply);
     if (r < 0)
         return r;
     TAKE_PTR(v);

@@ -52,6 +52,7 @@ struct session *session_unref(struct session *s)
         return NULL;
     free(s->name);
     free(s->owner);
+    free(s->holder);
     free(s);
     return NULL;
 }
@@ -73,6 +74,7 @@ static int session_init(struct session *s, struct broker *b,
         .queue = settings->queue,
         .name = strdup(settings->name),
         .owner = strdup(settings->owner),
+        .holder = strdup(settings->holder),
     };
     snprintf(s->id, sizeof(s->id), "s%" PRIu64, s->number);
     list_init(&s->subscriptions);
@@ -81,7 +83,7 @@ static int session_init(struct session *s, struct broker *b,
     list_init(&s->attachments);
     stash_init(&s->stash);
     list_init(&s->waiters);
-    return s->name && s->owner ? 0 : -ENOMEM;
+    return s->name && s->owner && s->holder ? 0 : -ENOMEM;
 }
 
 int session_new(struct broker *b, const struct session_settings *settings, struct caller *creator,

@@ -22,9 +22,10 @@ struct session {
     struct broker *broker;
     uint64_t number;
     char id[PTRACED_SESSION_ID_MAX + 1];
-    uid_t uid;   /* of its creator */
-    char *name;  /* escaped */
-    char *owner; /* the unique name that it ends with; "": none */
+    uid_t uid;    /* of its creator */
+    char *name;   /* escaped */
+    char *owner;  /* the unique name that it ends with; "": none */
+    char *holder; /* the unique name of who has made it; "": a broker before us knew */
     bool persistent;
     bool queue;
     bool closed;
@@ -57,8 +58,9 @@ struct subscription {
 struct session_settings {
     uint64_t number;
     uid_t uid;
-    const char *name;  /* escaped */
-    const char *owner; /* "": none */
+    const char *name;   /* escaped */
+    const char *owner;  /* "": none */
+    const char *holder; /* "": unknown */
     bool persistent;
     bool queue;
 };

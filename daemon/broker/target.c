@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bus-api/errors.h"
@@ -28,15 +29,51 @@ static int read_flag(sd_bus_message *m, bool *ret)
     return r;
 }
 
-static int read_comm(sd_bus_message *m, char ret[static TARGET_COMM_MAX])
+static int read_text(sd_bus_message *m, char *ret, size_t size)
 {
-    const char *comm;
+    const char *text;
     int r;
 
-    r = sd_bus_message_read(m, "v", "s", &comm);
+    r = sd_bus_message_read(m, "v", "s", &text);
     if (r >= 0)
-        snprintf(ret, TARGET_COMM_MAX, "%s", comm);
+        snprintf(ret, size, "%s", text);
     return r;
+}
+
+static int read_string(sd_bus_message *m, char **ret)
+{
+    const char *text;
+    char *copy;
+    int r;
+
+    r = sd_bus_message_read(m, "v", "s", &text);
+    if (r < 0)
+        return r;
+    copy = strdup(text);
+    if (!copy)
+        return -ENOMEM;
+    free(*ret);
+    *ret = copy;
+    return 0;
+}
+
+/* Real, effective, saved, and that for files, which follows the effective one. */
+static int read_ids(sd_bus_message *m, uint32_t ret[static 3])
+{
+    const void *ids;
+    size_t size;
+    int r;
+
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_VARIANT, "au");
+    if (r < 0)
+        return r;
+    r = sd_bus_message_read_array(m, 'u', &ids, &size);
+    if (r < 0)
+        return r;
+    if (size != 4 * sizeof(uint32_t))
+        return -EBADMSG;
+    memcpy(ret, ids, 3 * sizeof(uint32_t));
+    return sd_bus_message_exit_container(m);
 }
 
 static int read_fact(sd_bus_message *m, const char *key, struct target *t)
@@ -46,9 +83,23 @@ static int read_fact(sd_bus_message *m, const char *key, struct target *t)
     if (strcmp(key, "tracer-pid") == 0)
         return read_pid(m, &t->tracer);
     if (strcmp(key, "comm") == 0)
-        return read_comm(m, t->comm);
+        return read_text(m, t->comm, sizeof(t->comm));
     if (strcmp(key, "tracer-comm") == 0)
-        return read_comm(m, t->tracer_comm);
+        return read_text(m, t->tracer_comm, sizeof(t->tracer_comm));
+    if (strcmp(key, "executable") == 0)
+        return read_string(m, &t->executable);
+    if (strcmp(key, "uids") == 0)
+        return read_ids(m, t->uids);
+    if (strcmp(key, "gids") == 0)
+        return read_ids(m, t->gids);
+    if (strcmp(key, "permitted") == 0)
+        return sd_bus_message_read(m, "v", "t", &t->permitted);
+    if (strcmp(key, "user-namespace") == 0)
+        return sd_bus_message_read(m, "v", "t", &t->user_namespace);
+    if (strcmp(key, "yama-scope") == 0)
+        return sd_bus_message_read(m, "v", "u", &t->yama_scope);
+    if (strcmp(key, "dumpable") == 0)
+        return read_flag(m, &t->dumpable);
     if (strcmp(key, "kernel-thread") == 0)
         return read_flag(m, &t->kernel_thread);
     if (strcmp(key, "zombie") == 0)
@@ -60,9 +111,8 @@ static int read_fact(sd_bus_message *m, const char *key, struct target *t)
     return sd_bus_message_skip(m, "v");
 }
 
-int target_read(sd_bus_message *reply, struct target *ret)
+static int read_facts(sd_bus_message *reply, struct target *t)
 {
-    struct target t = {0};
     int r;
 
     r = sd_bus_message_enter_container(reply, SD_BUS_TYPE_ARRAY, "{sv}");
@@ -73,18 +123,32 @@ int target_read(sd_bus_message *reply, struct target *ret)
 
         r = sd_bus_message_read(reply, "s", &key);
         if (r >= 0)
-            r = read_fact(reply, key, &t);
+            r = read_fact(reply, key, t);
         if (r >= 0)
             r = sd_bus_message_exit_container(reply);
         if (r < 0)
             return r;
     }
-    if (r < 0)
+    return r < 0 ? r : t->pid <= 0 ? -EBADMSG : 0;
+}
+
+int target_read(sd_bus_message *reply, struct target *ret)
+{
+    struct target t = {0};
+    int r = read_facts(reply, &t);
+
+    if (r < 0) {
+        target_done(&t);
         return r;
-    if (t.pid <= 0)
-        return -EBADMSG;
+    }
     *ret = t;
     return 0;
+}
+
+void target_done(struct target *t)
+{
+    free(t->executable);
+    *t = (struct target){0};
 }
 
 int target_check(const struct target *t, bool ours, sd_bus_error *error)

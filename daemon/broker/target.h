@@ -16,14 +16,23 @@ struct target {
     pid_t tracer; /* 0: none */
     char comm[TARGET_COMM_MAX];
     char tracer_comm[TARGET_COMM_MAX];
+    char *executable; /* escaped; NULL: none, or not to be told */
+    uid_t uids[3];    /* real, effective, saved */
+    gid_t gids[3];
+    uint64_t permitted;      /* capabilities */
+    uint64_t user_namespace; /* 0: unknown */
+    bool dumpable;
     bool kernel_thread;
     bool zombie;
-    bool own;        /* one of ptraced's processes */
-    bool tracer_own; /* the tracer is one of our keeper's */
+    bool own;            /* one of ptraced's processes */
+    bool tracer_own;     /* the tracer is one of our keeper's */
+    uint32_t yama_scope; /* of the machine; 0 without Yama */
 };
 
 /* Reads the answer to Inspect. -EBADMSG where what is needed is missing. */
 int target_read(sd_bus_message *reply, struct target *ret);
+/* Frees what it owns, and makes it all zero. */
+void target_done(struct target *t);
 
 /* 0 where it can be traced; an error that says why not, and its negative errno. `ours` says whether
  * its tracer, if it has one, is one of ptraced's. */

@@ -32,7 +32,8 @@ static int append_inspection(sd_bus_message *m, const struct inspection *i, bool
 {
     int r;
 
-    r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}",       /* */
+    r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}",   /* */
+                              "yama-scope", "u", proc_read_yama_scope(),   /* */
                               "pid", "u", (uint32_t)i->pid,                /* */
                               "permitted", "t", i->permitted,              /* */
                               "user-namespace", "t", i->user_namespace,    /* */

@@ -174,6 +174,15 @@ bool proc_is_dumpable(pid_t pid, pid_t tid, const struct proc_status *status)
     return st.st_uid == status->uids[1] && st.st_gid == status->gids[1];
 }
 
+int proc_read_yama_scope(void)
+{
+    char text[16];
+
+    if (read_file("/proc/sys/kernel/yama/ptrace_scope", text, sizeof(text)) <= 0)
+        return 0;
+    return (int)strtol(text, NULL, 10);
+}
+
 bool proc_is_thread_of(pid_t pid, pid_t tid)
 {
     char path[48];

@@ -53,6 +53,9 @@ uint64_t proc_read_user_namespace(pid_t pid, pid_t tid);
  * guards a process against others of its own user, and here that is root, whom nobody asks. */
 bool proc_is_dumpable(pid_t pid, pid_t tid, const struct proc_status *status);
 
+/* kernel.yama.ptrace_scope; 0 where there is no Yama. */
+int proc_read_yama_scope(void);
+
 /* Whether tid is a thread of pid now. */
 bool proc_is_thread_of(pid_t pid, pid_t tid);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,20 +17,6 @@ static char *comm_of(pid_t tid)
     if (proc_read_comm(tid, comm) < 0)
         strcpy(comm, "?");
     return ptraced_escape(comm, strlen(comm));
-}
-
-/* -1: no Yama. */
-static int yama_scope(void)
-{
-    FILE *f = fopen("/proc/sys/kernel/yama/ptrace_scope", "re");
-    int scope = -1;
-
-    if (!f)
-        return -1;
-    if (fscanf(f, "%d", &scope) != 1)
-        scope = -1;
-    fclose(f);
-    return scope;
 }
 
 static int explain_tracer(sd_bus_error *error, pid_t pid, pid_t tracer)
@@ -80,7 +65,7 @@ static int explain_permission(sd_bus_error *error, pid_t pid)
                                  "Process %d (%s) is a kernel thread; those cannot be traced", pid,
                                  comm ? comm : "?");
     }
-    scope = yama_scope();
+    scope = proc_read_yama_scope();
     if (scope == 3)
         return explain_yama(error, pid, scope);
     if (geteuid() != 0 && status.uids[0] != getuid())

@@ -46,6 +46,16 @@ def tracer_pid(pid, tid=None):
     return int(status(pid, "TracerPid", tid) or 0)
 
 
+def comm(pid):
+    with open(f"/proc/{pid}/comm") as f:
+        return f.read()[:-1]
+
+
+def start_time(pid):
+    """In clock ticks since boot: with the pid it names one process."""
+    return int(stat_fields(f"/proc/{pid}/stat")[19])
+
+
 def parent(pid):
     return int(status(pid, "PPid") or 0)
 

@@ -57,14 +57,15 @@ class Lines:
 class Tracee:
     """A program of tests/tracees, started and said to be ready."""
 
-    def __init__(self, name, *args, environment=None, ready=True):
+    def __init__(self, name, *args, environment=None, ready=True, folder=TRACEES, user=None):
         self.name = name
-        self.program = os.path.realpath(os.path.join(TRACEES, name))
+        self.program = os.path.realpath(os.path.join(folder, name))
+        credentials = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
         # A process group of its own, beside its parent's in one session, is not orphaned, whatever
         # started the test: an orphaned one ignores SIGTSTP.
-        self.process = subprocess.Popen([os.path.join(TRACEES, name), *map(str, args)],
+        self.process = subprocess.Popen([os.path.join(folder, name), *map(str, args)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
-                                        env={**os.environ, **(environment or {})})
+                                        env={**os.environ, **(environment or {})}, **credentials)
         self.pid = self.process.pid
         self.lines = Lines(self.process.stdout)
         self.status = None

@@ -263,12 +263,12 @@ class BadInput:
 
 class BadInputOnTheBus(BadInput, harness.OnTheBus):
     def test_other_users_are_refused(self):
-        """Until authorisation is there, a system bus serves root alone."""
+        """What is root's is not theirs; test_policy has what they may."""
         tracee = self.tracee("many-threads", 2)
         session = self.new_session()
         user = pwd.getpwnam(UNPRIVILEGED)
-        for arguments in ((ROOT, MANAGER, "CreateSession", "a{sv}", "0"),
-                          (ROOT, MANAGER, "ListSessions"),
+        for arguments in ((ROOT, MANAGER, "GetSession", "s", session.id),
+                          (session.path, SESSION, "Subscribe"),
                           (session.path, SESSION, "AttachProcess", "ua{sv}", str(tracee.pid), "0"),
                           (session.path, SESSION, "Close")):
             with self.subTest(method=arguments[2]):

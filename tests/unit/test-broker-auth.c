@@ -71,14 +71,37 @@ static void root_may(struct bus_fixture *f, const char *interface, const char *m
     assert_null(verdict(f, BROKER_SYSTEM, 0, &others, interface, member));
 }
 
-static void others_may_not(struct bus_fixture *f, const char *interface, const char *member)
+static bool is_in(const char *word, const char *const *words)
 {
-    const struct session own = {.uid = SOMEBODY};
+    for (; *words; words++)
+        if (strcmp(*words, word) == 0)
+            return true;
+    return false;
+}
 
-    assert_string_equal(verdict(f, BROKER_SYSTEM, SOMEBODY, &own, interface, member),
-                        SD_BUS_ERROR_ACCESS_DENIED);
-    assert_string_equal(verdict(f, BROKER_SYSTEM, SOMEBODY, NULL, interface, member),
-                        SD_BUS_ERROR_ACCESS_DENIED);
+/* What says what a session traces, or does something to it, is for the connection that was
+ * authorised. */
+static void others_may_only_have_sessions(struct bus_fixture *f, const char *interface,
+                                          const char *member)
+{
+    static const char *const of_any_connection[] = {"CreateSession", "GetSession", "ListSessions",
+                                                    "ListTracees",   "DetachAll",  "Unsubscribe",
+                                                    "Close",         NULL};
+    static const char *const of_root[] = {"OpenMemory", "OpenMaps", "OpenMappedFile",
+                                          "ReadMappedFile", NULL};
+    const struct session held = {.uid = SOMEBODY, .holder = (char[]){":1.1"}};
+    const struct session own = {.uid = SOMEBODY, .holder = (char[]){":1.2"}};
+    const struct session others = {.uid = SOMEBODY_ELSE, .holder = (char[]){":1.1"}};
+    const bool process = strstr(interface, "Manager") || strstr(interface, "Session");
+    const bool any = is_in(member, of_any_connection) && (process || strcmp(member, "Close") == 0);
+    const char *verdict_held = verdict(f, BROKER_SYSTEM, SOMEBODY, &held, interface, member);
+    const char *verdict_own = verdict(f, BROKER_SYSTEM, SOMEBODY, &own, interface, member);
+
+    assert_int_equal(verdict_held == NULL, !is_in(member, of_root));
+    assert_int_equal(verdict_own == NULL, any);
+    if (!is_in(member, of_any_connection) || strcmp(member, "GetSession") == 0)
+        assert_string_equal(verdict(f, BROKER_SYSTEM, SOMEBODY, &others, interface, member),
+                            SD_BUS_ERROR_ACCESS_DENIED);
 }
 
 static void the_client_may(struct bus_fixture *f, const char *interface, const char *member)
@@ -97,10 +120,10 @@ static void a_bus_owner_may(struct bus_fixture *f, const char *interface, const 
                         SD_BUS_ERROR_ACCESS_DENIED);
 }
 
-static void test_system_bus_is_for_root(void **state)
+static void test_system_bus_is_for_root_and_for_who_is_authorised(void **state)
 {
     for_each_method(*state, root_may);
-    for_each_method(*state, others_may_not);
+    for_each_method(*state, others_may_only_have_sessions);
 }
 
 static void test_embedded_is_for_its_client(void **state)
@@ -130,13 +153,19 @@ static void test_what_is_in_no_table_is_refused(void **state)
 
 static void test_lists_show_what_may_be_seen(void **state)
 {
-    const struct session s = {.uid = SOMEBODY};
+    const struct session s = {.uid = SOMEBODY, .holder = (char[]){":1.2"}};
     struct broker b = {.mode = BROKER_SYSTEM};
+    const struct caller root = {.broker = &b, .name = (char[]){":1.1"}};
+    const struct caller holder = {.broker = &b, .uid = SOMEBODY, .name = (char[]){":1.2"}};
+    const struct caller own = {.broker = &b, .uid = SOMEBODY, .name = (char[]){":1.3"}};
+    const struct caller other = {.broker = &b, .uid = SOMEBODY_ELSE, .name = (char[]){":1.2"}};
 
-    assert_true(auth_may_see(&b, 0, &s));
-    assert_false(auth_may_see(&b, SOMEBODY_ELSE, &s));
+    assert_true(auth_may_see(&root, &s) && auth_may_see_processes(&root, &s));
+    assert_true(auth_may_see(&holder, &s) && auth_may_see_processes(&holder, &s));
+    assert_true(auth_may_see(&own, &s) && !auth_may_see_processes(&own, &s));
+    assert_false(auth_may_see(&other, &s) || auth_may_see_processes(&other, &s));
     b.mode = BROKER_EMBEDDED;
-    assert_true(auth_may_see(&b, SOMEBODY, &s));
+    assert_true(auth_may_see(&other, &s) && auth_may_see_processes(&other, &s));
 }
 
 static void test_session_numbers(void **state)
@@ -159,7 +188,7 @@ int main(void)
 #define WITH_BUS(test)                                                                             \
     cmocka_unit_test_setup_teardown(test, bus_fixture_setup, bus_fixture_teardown)
     const struct CMUnitTest tests[] = {
-        WITH_BUS(test_system_bus_is_for_root),
+        WITH_BUS(test_system_bus_is_for_root_and_for_who_is_authorised),
         WITH_BUS(test_embedded_is_for_its_client),
         WITH_BUS(test_user_bus_is_for_its_owner),
         WITH_BUS(test_what_is_in_no_table_is_refused),

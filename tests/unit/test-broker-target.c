@@ -15,12 +15,14 @@ static void test_what_the_keeper_says_is_read(void **state)
     struct target t;
 
     /* With a key that is not known, and one that is not used. */
-    assert_return_code(sd_bus_message_append(m, "a{sv}", 9, "pid", "u", 4711, "comm", "s", "cat",
-                                             "uids", "au", 4, 1, 2, 3, 4, "kernel-thread", "b", 0,
-                                             "zombie", "b", 1, "own", "b", 0, "tracer-pid", "u",
-                                             815, "tracer-comm", "s", "gdb", "colour", "t",
-                                             UINT64_C(1)),
-                       0);
+    assert_return_code(
+        sd_bus_message_append(m, "a{sv}", 14, "pid", "u", 4711, "comm", "s", "cat", "executable",
+                              "s", "/usr/bin/cat", "gids", "au", 4, 5, 6, 7, 8, "permitted", "t",
+                              UINT64_C(9), "user-namespace", "t", UINT64_C(10), "dumpable", "b", 1,
+                              "uids", "au", 4, 1, 2, 3, 4, "kernel-thread", "b", 0, "zombie", "b",
+                              1, "own", "b", 0, "tracer-pid", "u", 815, "tracer-comm", "s", "gdb",
+                              "colour", "t", UINT64_C(1)),
+        0);
     assert_return_code(target_read(bus_fixture_pass(*state, m), &t), 0);
     assert_int_equal(t.pid, 4711);
     assert_int_equal(t.tracer, 815);
@@ -29,6 +31,26 @@ static void test_what_the_keeper_says_is_read(void **state)
     assert_true(t.zombie);
     assert_false(t.kernel_thread);
     assert_false(t.own);
+    assert_string_equal(t.executable, "/usr/bin/cat");
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(t.uids[i], 1 + i);
+        assert_int_equal(t.gids[i], 5 + i);
+    }
+    assert_true(t.permitted == 9 && t.user_namespace == 10);
+    assert_true(t.dumpable);
+    target_done(&t);
+    assert_null(t.executable);
+}
+
+static void test_ids_have_to_be_four(void **state)
+{
+    _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(*state);
+    struct target t = {.pid = 1};
+
+    assert_return_code(sd_bus_message_append(m, "a{sv}", 3, "executable", "s", "/bin/cat", "pid",
+                                             "u", 4711, "uids", "au", 3, 1, 2, 3),
+                       0);
+    assert_int_equal(target_read(bus_fixture_pass(*state, m), &t), -EBADMSG);
 }
 
 static void test_what_is_needed_has_to_be_there(void **state)
@@ -116,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_BUS(test_what_the_keeper_says_is_read),
         WITH_BUS(test_what_is_needed_has_to_be_there),
+        WITH_BUS(test_ids_have_to_be_four),
         cmocka_unit_test(test_verdicts),
         cmocka_unit_test(test_own_pidfd),
         cmocka_unit_test(test_what_is_no_pidfd),

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "daemon/broker/attach.h"
+#include "daemon/broker/auth.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/caller.h"
+#include "daemon/broker/limits.h"
+#include "daemon/broker/polkit.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/rights.h"
+#include "daemon/broker/session.h"
+
+/* Whether somebody who is not root may trace a process: polkit is asked.
+ *
+ * What the question names is fixed before it is asked: the process by its pidfd, the caller by its
+ * name on the bus, the credentials by what the keeper has read, which is also what the tracer
+ * compares with when it attaches (daemon/trace/grant.h). So it does not matter what the target does
+ * while people think; whether it can still be traced is asked again afterwards. */
+
+/* ---- The answer ----------------------------------------------------------------------------- */
+
+static const char *name_of(const struct target *t)
+{
+    return t->executable ? t->executable : t->comm;
+}
+
+static void refuse(struct attach *a, enum polkit_verdict verdict, const char *action,
+                   const char *why)
+{
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+    const struct target *t = &a->asked;
+
+    if (verdict == POLKIT_CHALLENGE)
+        sd_bus_error_setf(
+            &error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+            "To control process %d (%s) takes the polkit action %s, for which somebody "
+            "has to authenticate, and the call does not allow to ask",
+            t->pid, name_of(t), action);
+    else if (verdict == POLKIT_UNAVAILABLE)
+        sd_bus_error_setf(&error, PTRACED_ERROR_NOT_PERMITTED,
+                          "To control process %d (%s) takes the polkit action %s, and polkit does "
+                          "not answer: %s",
+                          t->pid, name_of(t), action, why);
+    else
+        sd_bus_error_setf(&error, PTRACED_ERROR_NOT_PERMITTED,
+                          "User %u may not control process %d (%s): polkit refuses the action %s",
+                          a->caller->uid, t->pid, name_of(t), action);
+    attach_fail(a, &error);
+}
+
+static struct subject subject_of(const struct attach *a)
+{
+    return (struct subject){
+        .uid = a->caller->uid,
+        .groups = a->caller->groups,
+        .n_groups = a->caller->n_groups,
+        .user_namespace = a->asker_namespace,
+    };
+}
+
+static const char *action_of(const struct attach *a, bool *ret_own)
+{
+    const struct subject s = subject_of(a);
+
+    *ret_own = rights_is_own(&s, &a->asked);
+    return rights_action(*ret_own, a->asked.yama_scope);
+}
+
+static void on_answer(enum polkit_verdict verdict, const char *why, void *userdata)
+{
+    struct attach *a = userdata;
+    bool own;
+    const char *action = action_of(a, &own);
+
+    a->check = NULL;
+    if (verdict != POLKIT_YES) {
+        refuse(a, verdict, action, why);
+        return;
+    }
+    a->grant = own ? ATTACH_OWN : ATTACH_OTHER;
+    attach_restart_timer(a);
+    attach_go_on(a);
+}
+
+/* ---- The question --------------------------------------------------------------------------- */
+
+static int ask(struct attach *a)
+{
+    char pid[16], user[16];
+    bool own;
+    const struct target *t = &a->asked;
+    const char *details[] = {
+        "pid",
+        pid,
+        "executable",
+        name_of(t),
+        "user", /* a number: to look up its name may take as long as it likes */
+        user,
+        "access",
+        "control",
+        "requester",
+        *a->asker ? a->asker : "a program that has ended",
+        "polkit.message",
+        "Authentication is required to let $(requester) control $(executable) (process $(pid) of "
+        "user $(user))",
+        NULL,
+    };
+    const struct polkit_question q = {
+        .subject = a->caller->name,
+        .action = action_of(a, &own),
+        .details = details,
+        .interactive = sd_bus_message_get_allow_interactive_authorization(a->call) > 0,
+    };
+
+    snprintf(pid, sizeof(pid), "%d", t->pid);
+    snprintf(user, sizeof(user), "%u", t->uids[0]);
+    attach_pause_timer(a);
+    return polkit_ask(a->broker, &q, on_answer, a, &a->check);
+}
+
+static void ask_or_fail(struct attach *a)
+{
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+    int r = ask(a);
+
+    if (r >= 0)
+        return;
+    sd_bus_error_set_errnof(&error, r, "Cannot ask polkit: %s", strerror(-r));
+    attach_fail(a, &error);
+}
+
+/* Of a caller that cannot be looked at nothing is known, and then nothing is its own. */
+static void on_asker(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
+{
+    struct attach *a = userdata;
+    struct target asker;
+
+    if (a->answered || a->session->closed) {
+        _cleanup_bus_error_ sd_bus_error closed = SD_BUS_ERROR_NULL;
+
+        sd_bus_error_setf(&closed, PTRACED_ERROR_NO_SUCH_SESSION, "Session %s has been closed",
+                          a->session->id);
+        attach_fail(a, &closed);
+        return;
+    }
+    if (!error && target_read(reply, &asker) >= 0) {
+        a->asker_namespace = asker.user_namespace;
+        snprintf(a->asker, sizeof(a->asker), "%s", asker.comm);
+        target_done(&asker);
+    }
+    ask_or_fail(a);
+}
+
+static int inspect_asker(struct attach *a, int pidfd, sd_bus_error *error)
+{
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    struct keeper_link *k = &a->broker->keeper;
+    int r;
+
+    r = keeper_link_new_call(k, "Inspect", &m, error);
+    if (r >= 0)
+        r = sd_bus_message_append(m, "hu", pidfd, 0u);
+    return r < 0 ? r : keeper_link_call(k, m, on_asker, a, error);
+}
+
+static int check_questions(const struct attach *a, sd_bus_error *error)
+{
+    size_t n = 0;
+
+    LIST_FOREACH(struct attach, other, &a->broker->attaches, attaches)
+        if (other->asked.pid != 0 && other->grant == ATTACH_NOTHING && other->caller &&
+            other->caller->uid == a->caller->uid)
+            n++;
+    return limit_check(LIMIT_QUESTIONS, n, error);
+}
+
+int attach_authorize(struct attach *a, sd_bus_error *error)
+{
+    int r, pidfd = -1;
+
+    if (a->grant != ATTACH_NOTHING)
+        return 1;
+    if (auth_is_unlimited(a->caller)) {
+        a->grant = ATTACH_EVERYTHING;
+        return 1;
+    }
+    r = rights_check_machine(&a->target, error);
+    if (r < 0)
+        return r;
+    r = check_questions(a, error);
+    if (r < 0)
+        return r;
+    a->asked = a->target;
+    a->target.executable = NULL; /* which the other has now */
+    if (a->caller->pid <= 0 || process_open(a->caller->pid, &pidfd) < 0) {
+        r = ask(a);
+        return r < 0 ? sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %s", strerror(-r)) : 0;
+    }
+    r = inspect_asker(a, pidfd, error);
+    close(pidfd);
+    return r < 0 ? r : 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <systemd/sd-bus.h>
+
+#include "daemon/broker/target.h"
+
+/* Whom a caller has to be allowed to trace, and what it takes. Pure. */
+
+/* Who wants to trace. */
+struct subject {
+    uid_t uid;
+    const gid_t *groups;
+    size_t n_groups;
+    uint64_t user_namespace; /* 0: unknown */
+};
+
+/* Whether a process is the subject's own, as the kernel sees it: real, effective and saved user are
+ * the subject's, the groups are among its own, it has no capabilities, is dumpable and in the same
+ * user namespace (kernel/ptrace.c:__ptrace_may_access()). */
+bool rights_is_own(const struct subject *s, const struct target *t);
+
+/* The polkit action for control of a process. With Yama's scope 2 that of one's own takes an
+ * administrator, as it does without us. */
+const char *rights_action(bool own, uint32_t yama_scope);
+
+/* 0; or Error.NotSupported where the machine's owner has forbidden tracing as a whole. */
+int rights_check_machine(const struct target *t, sd_bus_error *error);

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who is not root traces what polkit says, and nothing that gains privilege."""
+
+import os
+import pwd
+import signal
+
+import harness
+import polkit
+import procfs
+import wire
+from client import options
+from programs import TRACEES
+
+GAMES, NEWS = polkit.USERS
+ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
+ASK_ME = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
+
+
+class Service(polkit.PolkitService):
+    rules = f"""
+    if (action.id == "org.ptraced.Tracer1.control") {{
+        if (subject.user == "{GAMES}" && action.lookup("access") == "control")
+            return polkit.Result.YES;
+        if (action.lookup("executable").indexOf("/forbidden") >= 0)
+            return polkit.Result.NO;
+    }}
+    if (action.id == "org.ptraced.Tracer1.control-other" && action.lookup("executable").indexOf("/allowed") >= 0)
+        return polkit.Result.YES;
+    """
+
+
+class Policy(harness.OnTheBus):
+    service_class = Service
+
+    def setUp(self):
+        if reason := polkit.missing():
+            self.skipTest(reason)
+        super().setUp()
+
+    def program(self, name, source="busy-loop", mode=0o755):
+        return polkit.copy_program(os.path.join(TRACEES, source), self.scratch, name, mode)
+
+    def tracee_of(self, user, name="program", source="busy-loop", mode=0o755):
+        self.program(name, source, mode)
+        return self.tracee(name, folder=self.scratch, user=pwd.getpwnam(user))
+
+    def session_of(self, user, **values):
+        return self.service.connect_as(user).create_session(**values)
+
+    def assert_refused(self, session, tracee, name="NotPermitted", **kwargs):
+        error = self.assert_error(name, session.attach, tracee.pid, **kwargs)
+        self.assertEqual(procfs.tracer_pid(tracee.pid), 0)
+        return error.message
+
+
+class Asked(Policy):
+    def test_own_process_is_traced_where_a_rule_says_yes(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        process = session.attach(tracee.pid)
+        process.interrupt()
+        session.events_until(lambda e: e.kind == "stop")
+        self.assertTrue(process.thread(tracee.pid).registers())
+        session.close()
+        self.assert_advances(lambda: tracee.ask()["progress"])
+
+    def test_refusal_names_process_and_action(self):
+        tracee = self.tracee_of(NEWS, "forbidden")
+        message = self.assert_refused(self.session_of(NEWS), tracee)
+        for part in (str(tracee.pid), "forbidden", "org.ptraced.Tracer1.control"):
+            self.assertIn(part, message)
+
+    def test_nobody_is_asked_where_the_call_does_not_allow_it(self):
+        self.assert_refused(self.session_of(NEWS), self.tracee_of(NEWS), ASK_ME)
+
+    def test_process_of_another_user_is_an_action_of_its_own(self):
+        session = self.session_of(GAMES)
+        self.assert_refused(session, self.tracee_of(NEWS), ASK_ME)
+        session.attach(self.tracee_of(NEWS, "allowed").pid)
+
+    def test_one_answer_is_not_good_for_another_process(self):
+        session = self.session_of(GAMES)
+        session.attach(self.tracee_of(NEWS, "allowed").pid)
+        self.assert_refused(session, self.tracee_of(NEWS, "other"), ASK_ME)
+
+    def test_privileged_process_is_nobodys_own(self):
+        """The user's own, as far as the real user goes."""
+        self.assert_refused(self.session_of(GAMES), self.tracee_of(GAMES, mode=0o4755), ASK_ME)
+        self.assert_refused(self.session_of(GAMES), self.tracee_of(GAMES, "set-group", mode=0o2755), ASK_ME)
+
+    def test_process_that_may_not_be_read_is_nobodys_own(self):
+        self.assert_refused(self.session_of(GAMES), self.tracee_of(GAMES, "unreadable", mode=0o711), ASK_ME)
+
+    def test_root_is_not_asked(self):
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+        try:
+            self.new_session().attach(self.tracee_of(NEWS).pid)
+        finally:
+            os.kill(self.service.polkit.pid, signal.SIGCONT)
+
+    def test_thread_of_ones_own_is_asked_for_like_a_process(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        path, added = session.call("AttachThread", "ua{sv}", tracee.threads()[-1], options())
+        self.assertTrue(added and path)
+        self.assert_error(ASK_ME, session.call, "AttachThread", "ua{sv}", self.tracee_of(NEWS, "b").pid, options())
+
+
+class InADialog(Policy):
+    """Somebody is there to be asked."""
+
+    def begin(self, tracee):
+        session = self.session_of(NEWS)
+        session.client.flags |= wire.ALLOW_INTERACTION
+        serial = session.send("AttachProcess", "ua{sv}", tracee.pid, options())
+        return session, serial, self.agent.next_question()
+
+    def setUp(self):
+        super().setUp()
+        self.agent = polkit.Agent(self.service, NEWS)
+        self.addCleanup(self.agent.close)
+
+    def test_dialog_says_who_wants_to_control_what(self):
+        tracee = self.tracee_of(NEWS)
+        session, serial, question = self.begin(tracee)
+        self.assertEqual(question.action, "org.ptraced.Tracer1.control")
+        comm = procfs.comm(os.getpid())
+        self.assertEqual(question.message,
+                         f"Authentication is required to let {comm} control {tracee.program} (process {tracee.pid} of "
+                         f"user {pwd.getpwnam(NEWS).pw_uid})")
+        self.agent.agree(question)
+        session.client.reply(serial)
+        session.process(tracee.pid).interrupt()
+        session.events_until(lambda e: e.kind == "stop")
+
+    def test_dialog_that_is_dismissed_is_a_refusal(self):
+        tracee = self.tracee_of(NEWS)
+        session, serial, question = self.begin(tracee)
+        self.agent.dismiss(question)
+        self.assert_error("NotPermitted", session.client.reply, serial)
+        self.assert_runs_free(tracee)
+
+    def test_dialog_of_a_caller_that_leaves_is_taken_down(self):
+        session, _, _ = self.begin(self.tracee_of(NEWS))
+        session.client.close()
+        self.agent.wait_for_cancel()
+
+    def test_second_process_is_asked_for_again(self):
+        session, serial, question = self.begin(self.tracee_of(NEWS))
+        self.agent.agree(question)
+        session.client.reply(serial)
+        second = self.tracee_of(NEWS, "second")
+        serial = session.send("AttachProcess", "ua{sv}", second.pid, options())
+        self.agent.dismiss(self.agent.next_question())
+        self.assert_error("NotPermitted", session.client.reply, serial)
+
+    def test_name_that_would_deceive_is_shown_escaped(self):
+        name = "a\n$(pid)\x1b[2J\u202eb"
+        _, _, question = self.begin(self.tracee_of(NEWS, name))
+        self.assertIn("a\\x0a$(pid)\\x1b[2J\\xe2\\x80\\xaeb", question.message)
+
+
+class Sessions(Policy):
+    def test_session_of_another_user_is_out_of_reach(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES, lifetime="persistent")
+        process = session.attach(tracee.pid)
+        other = self.service.connect_as(NEWS)
+        self.assertEqual(other.list_sessions(), {})
+        self.assertEqual(other.manager.call("ListTracees"), [])
+        theirs = other.session(session.id)
+        for call in (("Interrupt",), ("Subscribe",), ("GetEvent", "t", 0), ("ListStopped",), ("Close",),
+                     ("AttachProcess", "ua{sv}", tracee.pid, options())):
+            with self.subTest(call=call[0]):
+                self.assert_error(ACCESS_DENIED, theirs.call, *call)
+        self.assert_error(ACCESS_DENIED, theirs.process(tracee.pid).interrupt)
+        self.assert_error(ACCESS_DENIED, other.manager.call, "GetSession", "s", session.id)
+        process.detach()
+        session.close()
+
+    def test_another_connection_of_the_same_user_was_not_authorised(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES, lifetime="persistent")
+        session.attach(tracee.pid)
+        again = self.service.connect_as(GAMES).session(session.id)
+        self.assertIn(session.id, again.client.list_sessions())
+        for call in (("Interrupt",), ("Subscribe",), ("GetEvent", "t", 0), ("ListStopped",)):
+            with self.subTest(call=call[0]):
+                self.assert_error(ACCESS_DENIED, again.call, *call)
+        self.assert_error(ACCESS_DENIED, again.process(tracee.pid).interrupt)
+        again.close()
+        self.assert_runs_free(tracee)
+
+    def test_descriptors_of_a_process_are_not_handed_out(self):
+        tracee = self.tracee_of(GAMES)
+        process = self.session_of(GAMES).attach(tracee.pid)
+        for call in (("OpenMemory", "s", "read"), ("OpenMaps",), ("OpenMappedFile", "t", 0)):
+            with self.subTest(call=call[0]):
+                self.assert_error(ACCESS_DENIED, process.call, *call)
+
+
+class Privilege(Policy):
+    def gains(self, mode):
+        tracee = self.tracee_of(GAMES, "executes", "executes")
+        session = self.session_of(GAMES)
+        session.attach(tracee.pid, stops=["exec"])
+        tracee.say(self.program("gains", mode=mode))
+        lost = session.events_until(lambda e: e.kind == "lost")
+        self.assertEqual(lost[-1].details, {"reason": "privilege", "process": True})
+        self.assertNotIn("exec", [e.kind for e in lost])
+        self.assertEqual(tracee.listen(), "ready")
+        self.assert_advances(lambda: tracee.ask()["progress"])
+        self.assert_error("NotAttached", session.process(tracee.pid).interrupt)
+        self.assert_runs_free(tracee)
+        return tracee
+
+    def test_set_user_id_program_runs_on_with_its_privileges_and_without_us(self):
+        tracee = self.gains(0o4755)
+        self.assertEqual(procfs.status(tracee.pid, "Uid").split()[1], "0")
+
+    def test_unreadable_program_runs_on_without_us(self):
+        self.gains(0o711)
+
+    def test_process_that_is_replaced_while_polkit_thinks_is_not_traced(self):
+        tracee = self.tracee_of(GAMES, "executes", "executes")
+        session = self.session_of(GAMES)
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+        try:
+            serial = session.send("AttachProcess", "ua{sv}", tracee.pid, options())
+            session.client.list_sessions()  # it has come along, so the question is on its way
+            tracee.say(self.program("gains", mode=0o4755))
+            self.assertEqual(tracee.listen(), "ready")
+        finally:
+            os.kill(self.service.polkit.pid, signal.SIGCONT)
+        error = self.assert_error("NotPermitted", session.client.reply, serial)
+        self.assertIn("by now", error.message)
+        self.assert_wait(lambda: procfs.tracer_pid(tracee.pid) == 0, "it is let go")
+        self.assert_advances(lambda: tracee.ask()["progress"])
+
+    def test_program_of_another_user_that_gains_privilege_is_lost_too(self):
+        tracee = self.tracee_of(NEWS, "allowed", "executes")
+        session = self.session_of(GAMES)
+        session.attach(tracee.pid)
+        tracee.say(self.program("gains", mode=0o4755))
+        self.assertEqual(session.events_until(lambda e: e.kind == "lost")[-1].details["reason"], "privilege")
+
+
+class WhilePolkitThinks(Policy):
+    def setUp(self):
+        super().setUp()
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+
+    def tearDown(self):
+        os.kill(self.service.polkit.pid, signal.SIGCONT)
+        super().tearDown()
+
+    def test_caller_that_leaves_leaves_nothing(self):
+        tracee = self.tracee_of(GAMES)
+        before = procfs.descriptors(self.service.broker.pid)
+        for _ in range(harness.rounds(0.1)):
+            session = self.session_of(GAMES)
+            session.client.flags |= wire.ALLOW_INTERACTION
+            session.send("AttachProcess", "ua{sv}", tracee.pid, options())
+            session.client.list_sessions()
+            session.client.close()
+        self.assert_wait(lambda: procfs.descriptors(self.service.broker.pid) <= before + 1, "all is closed")
+        os.kill(self.service.polkit.pid, signal.SIGCONT)
+        self.session_of(GAMES).attach(tracee.pid)
+
+    def test_questions_are_counted(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        serials = [session.send("AttachProcess", "ua{sv}", tracee.pid, options()) for _ in range(17)]
+        error = self.assert_error("LimitExceeded", session.client.reply, serials[16])
+        self.assertIn("QuestionsMax", error.message)
+        os.kill(self.service.polkit.pid, signal.SIGCONT)
+        for serial in serials[:16]:
+            session.client.reply(serial)
+
+    def test_others_are_served_meanwhile(self):
+        session = self.session_of(GAMES)
+        session.send("AttachProcess", "ua{sv}", self.tracee_of(GAMES).pid, options())
+        self.assertEqual(len(self.connect().list_sessions()), 1)
+
+    def test_process_that_ends_meanwhile_is_told_of(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        serial = session.send("AttachProcess", "ua{sv}", tracee.pid, options())
+        session.client.list_sessions()
+        tracee.kill()
+        os.kill(self.service.polkit.pid, signal.SIGCONT)
+        self.assert_error("NoSuchProcess", session.client.reply, serial)
+
+
+class WithoutPolkit(Policy):
+    class service_class(Service):
+        with_polkit = False
+
+    def test_refusal_says_that_polkit_is_missing(self):
+        tracee = self.tracee_of(GAMES)
+        self.assertIn("polkit does not answer", self.assert_refused(self.session_of(GAMES), tracee))
+        self.new_session().attach(tracee.pid)
+
+
+del Policy
+
+if __name__ == "__main__":
+    harness.main()
