@@ -169,7 +169,7 @@ static const struct option_spec specs[] = {
     {{"pid", 'p', "PID", "Attach to this process; may be repeated", VERB_BIT(VERB_EVENTS)},
      .read = read_pid},
     {{"session", 's', "SESSION", "Use this session", IN_SESSION}, .string = at_session},
-    {{"lines", 'n', "N", "End after N events", VERB_BIT(VERB_EVENTS)}, .read = read_lines},
+    {{"lines", 'n', "N", "End after N events, or show the last N entries", VERB_BIT(VERB_EVENTS) | VERB_BIT(VERB_LOG)}, .read = read_lines},
     {{"threads", 0, "follow|none", "Whether threads to come are traced", HOLDING},
      .read = read_threads},
     {{"stops", 0, "KIND[,KIND...]", "These kinds stop the thread until 'continue'", HOLDING},

@@ -17,6 +17,7 @@ enum verb_id {
     VERB_CONTINUE,
     VERB_DETACH,
     VERB_CLOSE,
+    VERB_LOG,
 };
 
 #define VERB_BIT(id) (1u << (id))
@@ -52,3 +53,4 @@ int verb_interrupt(struct context *c, int n_arguments, char **arguments);
 int verb_continue(struct context *c, int n_arguments, char **arguments);
 int verb_detach(struct context *c, int n_arguments, char **arguments);
 int verb_close(struct context *c, int n_arguments, char **arguments);
+int verb_log(struct context *c, int n_arguments, char **arguments);

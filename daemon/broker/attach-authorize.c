@@ -9,6 +9,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/attach.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
@@ -53,6 +54,7 @@ static void refuse(struct attach *a, enum polkit_verdict verdict, const char *ac
         sd_bus_error_setf(&error, PTRACED_ERROR_NOT_PERMITTED,
                           "User %u may not control process %d (%s): polkit refuses the action %s",
                           a->caller->uid, t->pid, name_of(t), action);
+    audit_refused(a->caller, a, action);
     attach_fail(a, &error);
 }
 
@@ -86,6 +88,7 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
         return;
     }
     a->grant = own ? ATTACH_OWN : ATTACH_OTHER;
+    audit_granted(a, action);
     attach_restart_timer(a);
     attach_go_on(a);
 }
@@ -207,4 +210,18 @@ int attach_authorize(struct attach *a, sd_bus_error *error)
     r = inspect_asker(a, pidfd, error);
     close(pidfd);
     return r < 0 ? r : 0;
+}
+
+void attach_drop_questions(struct broker *b)
+{
+    struct attach *a;
+
+    do {
+        a = NULL;
+        LIST_FOREACH(struct attach, one, &b->attaches, attaches)
+            if (one->check)
+                a = one;
+        if (a)
+            attach_abandon(a);
+    } while (a);
 }

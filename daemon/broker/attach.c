@@ -22,6 +22,14 @@
 
 /* ---- The request, its answer and its end ---- */
 
+struct attach *attach_find(const struct session *s, pid_t pid)
+{
+    LIST_FOREACH(struct attach, a, &s->broker->attaches, attaches)
+        if (a->session == s && a->target.pid == pid && a->at_tracer)
+            return a;
+    return NULL;
+}
+
 /* Nobody hears of it any more, but the chain goes on. */
 static void stop_waiting(struct attach *a)
 {

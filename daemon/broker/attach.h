@@ -66,6 +66,9 @@ int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
                       sd_bus_error *error);
 int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error);
 
+/* The request of a session that has got so far with a process. NULL where there is none. */
+struct attach *attach_find(const struct session *s, pid_t pid);
+
 /* Starts the chain. Takes the pidfd in any case; -1: the keeper finds the process of the thread. 1
  * when the call will be answered later. */
 int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int pidfd, pid_t tid,
@@ -76,6 +79,9 @@ int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int 
 /* Whether the caller may trace the target. 1: it may; 0: that will be known later, and then
  * attach_go_on() or attach_fail() is called; an error that says why not. */
 int attach_authorize(struct attach *a, sd_bus_error *error);
+
+/* Ends the requests that wait for polkit, unanswered: for the end of the broker. */
+void attach_drop_questions(struct broker *b);
 
 /* ---- For attach-authorize.c ---- */
 

@@ -4,6 +4,7 @@
 
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
@@ -140,6 +141,7 @@ static bool is_met(enum need need, const struct caller *c, const struct session 
 static int refuse(const struct caller *c, const struct session *s, const struct rule *rule,
                   sd_bus_error *error)
 {
+    audit_refused(c, NULL, rule->member);
     if (c->broker->mode != BROKER_SYSTEM)
         return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                  "User %u may not call %s: this service is user %u's", c->uid,

@@ -11,6 +11,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/adopt.h"
+#include "daemon/broker/attach.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/bus.h"
 #include "daemon/broker/caller.h"
@@ -76,6 +77,7 @@ static int broker_init(struct broker *b)
     list_init(&b->tracers);
     list_init(&b->attaches);
     list_init(&b->gathers);
+    audit_init(&b->audit);
     log_init(&b->log, b->mode == BROKER_EMBEDDED ? LOG_ERR : LOG_INFO);
     raise_file_limit(b);
 
@@ -122,12 +124,14 @@ struct broker *broker_free(struct broker *b)
         return NULL;
     if (b->bus)
         sd_bus_close(b->bus);
+    attach_drop_questions(b);
     keeper_link_close(&b->keeper);
     while (!list_empty(&b->tracers))
         tracer_free(LIST_FIRST(&b->tracers, struct tracer, tracers));
     while (b->sessions.n > 0)
         session_close(b->sessions.items[0].value, NULL);
     callers_done(b);
+    audit_done(&b->audit);
     stream_done(&b->stream);
     index_done(&b->sessions);
     index_done(&b->tracees);

@@ -8,6 +8,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#include "daemon/broker/audit.h"
 #include "daemon/broker/index.h"
 #include "daemon/broker/keeper-link.h"
 #include "daemon/broker/list.h"
@@ -57,6 +58,7 @@ struct broker {
     struct list attaches; /* requests that are under way */
     struct list gathers;  /* the same, of those that several tracers answer */
     struct stream stream;
+    struct audit audit;
     bool ping_refused; /* and the administrator was told (flow.h) */
 
     unsigned n_adopting; /* tracers that a broker before us used and that have yet to tell of it */

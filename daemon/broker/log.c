@@ -73,6 +73,31 @@ void log_line(const struct log *log, int level, const char *format, ...)
                         "SYSLOG_IDENTIFIER=" LOG_IDENTIFIER, NULL);
 }
 
+void log_entry(const struct log *log, int level, const char *message, const struct iovec *fields,
+               int n_fields)
+{
+    enum { FIELDS_MAX = 32, OWN = 3 };
+    char text[LINE_SIZE + sizeof("MESSAGE=")], priority[] = "PRIORITY=0";
+    static char identifier[] = "SYSLOG_IDENTIFIER=" LOG_IDENTIFIER;
+    struct iovec all[FIELDS_MAX];
+
+    if (log->target == LOG_TARGET_NULL)
+        return;
+    if (log->target == LOG_TARGET_CONSOLE) {
+        if (level <= log->level)
+            console_line(message);
+        return;
+    }
+    snprintf(text, sizeof(text), "MESSAGE=%s", message);
+    priority[sizeof(priority) - 2] = (char)('0' + level);
+    all[0] = (struct iovec){text, strlen(text)};
+    all[1] = (struct iovec){priority, strlen(priority)};
+    all[2] = (struct iovec){identifier, strlen(identifier)};
+    for (int i = 0; i < n_fields && OWN + i < FIELDS_MAX; i++)
+        all[OWN + i] = fields[i];
+    (void)sd_journal_sendv(all, OWN + (n_fields < FIELDS_MAX - OWN ? n_fields : FIELDS_MAX - OWN));
+}
+
 const char *log_level_to_string(int level)
 {
     return level >= 0 && (size_t)level < ELEMENTSOF(level_names) ? level_names[level] : NULL;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/uio.h>
 #include <syslog.h>
 
 /* What the broker tells its administrator. Levels and targets are those of
@@ -27,6 +28,10 @@ void log_init(struct log *log, int level);
 
 void log_line(const struct log *log, int level, const char *format, ...)
     __attribute__((__format__(__printf__, 3, 4)));
+
+/* An entry with fields of its own beside its message, which the console shows alone. */
+void log_entry(const struct log *log, int level, const char *message, const struct iovec *fields,
+               int n_fields);
 
 #define log_error(log, ...) log_line(log, LOG_ERR, __VA_ARGS__)
 #define log_warning(log, ...) log_line(log, LOG_WARNING, __VA_ARGS__)

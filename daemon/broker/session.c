@@ -257,7 +257,7 @@ static void let_go(struct session *s)
     line_done(&s->line);
     list_remove(&s->of_stream);
     while (!list_empty(&s->attachments))
-        attachment_free(LIST_FIRST(&s->attachments, struct attachment, of_session));
+        attachment_free(LIST_FIRST(&s->attachments, struct attachment, of_session), "closed");
     while (!list_empty(&s->shares))
         share_free(LIST_FIRST(&s->shares, struct share, of_session));
     list_remove(&s->of_creator);

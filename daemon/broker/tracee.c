@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "bus-api/macro.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/tracee.h"
@@ -94,16 +95,19 @@ int attachment_add(struct session *s, struct tracer *tracer, pid_t pid)
     list_append(&t->attachments, &a->of_tracee);
     list_append(&s->attachments, &a->of_session);
     s->n_attachments++;
-    return 0;
+    return 1;
 }
 
-void attachment_free(struct attachment *a)
+void attachment_free(struct attachment *a, const char *why)
 {
     struct tracee *t = a->tracee;
 
+    if (why)
+        audit_released(a, why);
     list_remove(&a->of_tracee);
     list_remove(&a->of_session);
     a->session->n_attachments--;
+    free(a->executable);
     free(a);
     tracee_release(t);
 }

@@ -28,8 +28,10 @@ struct attachment {
     struct list of_session;
     struct tracee *tracee;
     struct session *session;
-    uint64_t serial;    /* of the last event that went through the broker */
-    uint32_t n_threads; /* when the tracer was asked last */
+    uint64_t serial;     /* of the last event that went through the broker */
+    uint32_t n_threads;  /* when the tracer was asked last */
+    uint64_t since_usec; /* CLOCK_MONOTONIC; 0: a broker before us knew */
+    char *executable;    /* escaped; NULL: unknown */
 };
 
 /* The tracer may be NULL. A tracee that has neither attachments nor requests is gone with the next
@@ -42,9 +44,10 @@ void tracee_release(struct tracee *t);
  * said so. NULL where there is none. */
 struct tracee *tracee_find(struct broker *b, pid_t pid);
 
-/* Enters what a tracer has announced; entering it again does nothing. */
+/* Enters what a tracer has announced; 1, or 0 where it was entered already. */
 int attachment_add(struct session *s, struct tracer *tracer, pid_t pid);
-void attachment_free(struct attachment *a);
+/* `why` is for the audit trail (audit_released()); NULL: it goes on without this broker. */
+void attachment_free(struct attachment *a, const char *why);
 
 /* `tracer` NULL: whichever holds it. NULL where the session doesn't trace the process. */
 struct attachment *attachment_find(struct session *s, pid_t pid, const struct tracer *tracer);

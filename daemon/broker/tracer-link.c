@@ -8,6 +8,8 @@
 #include "bus-api/errors.h"
 #include "bus-api/internal.h"
 #include "bus-api/macro.h"
+#include "daemon/broker/attach.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/session.h"
@@ -105,6 +107,7 @@ static void tracer_gone(struct wire *w)
     LIST_FOREACH(struct tracee, tracee, &t->tracees, tracees)
         LIST_FOREACH(struct attachment, a, &tracee->attachments, of_tracee)
             post_lost(a);
+    t->has_died = true;
     tracer_free(t);
 }
 
@@ -122,21 +125,25 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
     r = sd_bus_message_read(m, "u", &pid);
     if (r < 0)
         return r;
-    return attachment_add(s, t, (pid_t)pid);
+    r = attachment_add(s, t, (pid_t)pid);
+    if (r > 0)
+        audit_attached(attachment_find(s, (pid_t)pid, t), attach_find(s, (pid_t)pid));
+    return r;
 }
 
 static int on_process_removed(struct tracer *t, struct session *s, sd_bus_message *m)
 {
     struct attachment *a;
+    const char *why;
     uint32_t pid;
     int r;
 
-    r = sd_bus_message_read(m, "u", &pid);
+    r = sd_bus_message_read(m, "us", &pid, &why);
     if (r < 0)
         return r;
     a = attachment_find(s, (pid_t)pid, t);
     if (a)
-        attachment_free(a);
+        attachment_free(a, why);
     t->left[t->n_left++ % TRACER_LEFT_MAX] = (pid_t)pid;
     events_process_removed(s, (pid_t)pid);
     return 0;
@@ -253,7 +260,7 @@ int tracer_new(struct broker *b, pid_t pid, int fd, struct tracer **ret)
 
 /* The last attachment takes its tracee with it; one that is left is of requests that are about to
  * fail, and gives them time to say so. */
-static void drop_tracees(struct tracer *t)
+static void drop_tracees(struct tracer *t, const char *why)
 {
     struct tracee *tracee;
 
@@ -261,7 +268,7 @@ static void drop_tracees(struct tracer *t)
         list_remove(&tracee->tracees);
         tracee->n_requests++;
         while (!list_empty(&tracee->attachments))
-            attachment_free(LIST_FIRST(&tracee->attachments, struct attachment, of_tracee));
+            attachment_free(LIST_FIRST(&tracee->attachments, struct attachment, of_tracee), why);
         tracee->n_requests--;
         tracee->tracer = NULL;
         tracee_release(tracee);
@@ -274,7 +281,7 @@ void tracer_free(struct tracer *t)
 
     list_remove(&t->tracers);
     wire_close(&t->wire);
-    drop_tracees(t);
+    drop_tracees(t, t->has_died ? "tracer" : NULL);
     while ((share = LIST_FIRST(&t->shares, struct share, of_tracer))) {
         struct session *s = share->session;
 

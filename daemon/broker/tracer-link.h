@@ -24,6 +24,7 @@ struct tracer {
     struct list shares;
     struct list tracees;
     unsigned n_routed;
+    bool has_died;
     bool used; /* it has held a process */
     bool idle; /* it holds none any more, and its queues are empty */
     /* Processes that have left it lately, and of which it may still have threads that the kernel

@@ -284,7 +284,7 @@ static void undo(struct trace *t, struct attachment *a, bool is_new)
             resume_release(t, tracee);
     }
     p->n_tracees--;
-    process_drop_empty(t, p);
+    process_drop_empty(t, p, REMOVED_ENDED);
     process_collect(t, p);
 }
 
@@ -360,7 +360,7 @@ static void settle_scan(struct trace *t, struct attachment *a, const struct atta
             e->fresh = false;
         resume_kick(tracee);
     }
-    process_drop_empty(t, a->process); /* see is_taken_over() */
+    process_drop_empty(t, a->process, REMOVED_ENDED); /* see is_taken_over() */
     a->follow_threads = a->follow_threads || o->follow_threads;
     a->follow_children = a->follow_children || o->follow_children;
 }

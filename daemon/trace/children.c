@@ -68,7 +68,7 @@ static void follow_into(struct trace *t, struct attachment *parent, struct proce
     t->hooks.process_added(a->session, p->pidref.pid, t->userdata);
     if (engine_add(child, a) < 0) {
         lose_to_limit(t, parent, child->tid);
-        process_detach(t, a);
+        process_detach(t, a, REMOVED_LIMIT);
     }
 }
 
@@ -392,7 +392,7 @@ void children_end_process(struct trace *t, struct process *p, const struct event
             if (filter_judge(a->filter, &e, true) != FILTER_DROP)
                 attachment_tell(t, a, &e);
         }
-        process_detach(t, a);
+        process_detach(t, a, REMOVED_ENDED);
     }
     process_collect(t, p);
     release_orphans(t);

@@ -76,7 +76,7 @@ static int detach_thread(struct trace *t, struct session *s, pid_t pid, pid_t ti
     a = engine->attachment;
     attachment_tell(t, a, &e);
     engine_remove(tracee, a);
-    process_drop_empty(t, tracee->process);
+    process_drop_empty(t, tracee->process, REMOVED_DETACHED);
     if (tracee->engines) {
         resume_settle(t, tracee);
         return 1;
@@ -105,7 +105,7 @@ int trace_detach(struct trace *t, struct session *s, pid_t pid, pid_t tid)
     /* What nobody has taken speaks of a process that its session has given up. */
     event_queue_drop_process(&s->queue, pid);
     attachment_tell(t, a, &e);
-    process_detach(t, a);
+    process_detach(t, a, REMOVED_DETACHED);
     let_go(t, pid);
     return 1;
 }
@@ -117,7 +117,7 @@ void trace_detach_session(struct trace *t, struct session *s)
         pid_t pid = a->process->pidref.pid;
 
         event_queue_drop_process(&s->queue, pid);
-        process_detach(t, a);
+        process_detach(t, a, REMOVED_DETACHED);
         let_go(t, pid);
     }
 }

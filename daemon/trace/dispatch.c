@@ -120,7 +120,7 @@ static void lose_to_privilege(struct trace *t, const struct tracee *tracee)
         if (grant_check(a->grant, p->pidref.pid, tracee->tid) >= 0)
             continue;
         attachment_tell(t, a, &e);
-        process_detach(t, a);
+        process_detach(t, a, REMOVED_PRIVILEGE);
     }
 }
 
@@ -189,7 +189,7 @@ static void on_end(struct trace *t, struct tracee *tracee, const struct stop *st
     if (p && p->n_tracees == 0)
         children_end_process(t, p, &e);
     else if (p)
-        process_drop_empty(t, p);
+        process_drop_empty(t, p, REMOVED_ENDED);
 }
 
 /* Returns whether the thread still stands there. */

@@ -32,8 +32,8 @@ struct attachment {
     uint64_t serial; /* of the last event */
     struct filter *filter;
     struct grant *grant; /* NULL: everything */
-    bool all_stop;    /* a stop of one thread stops all */
-    bool has_stopped; /* all-stop: all were told to since the last Continue */
+    bool all_stop;       /* a stop of one thread stops all */
+    bool has_stopped;    /* all-stop: all were told to since the last Continue */
     bool follow_threads;
     bool follow_children;
     TAILQ_HEAD(, breakpoint) breakpoints;

@@ -88,7 +88,7 @@ void process_drop_attachment(struct attachment *a)
     free(a);
 }
 
-void process_detach(struct trace *t, struct attachment *a)
+void process_detach(struct trace *t, struct attachment *a, enum removal why)
 {
     struct process *p = a->process;
     struct session *s = a->session;
@@ -98,17 +98,17 @@ void process_detach(struct trace *t, struct attachment *a)
     TAILQ_FOREACH(tracee, &p->tracees, siblings)
         engine_remove(tracee, a);
     process_drop_attachment(a);
-    t->hooks.process_removed(s, p->pidref.pid, t->userdata);
+    t->hooks.process_removed(s, p->pidref.pid, why, t->userdata);
 }
 
-void process_drop_empty(struct trace *t, struct process *p)
+void process_drop_empty(struct trace *t, struct process *p, enum removal why)
 {
     struct attachment *a, *next;
 
     for (a = TAILQ_FIRST(&p->attachments); a; a = next) {
         next = TAILQ_NEXT(a, by_process);
         if (a->n_engines == 0)
-            process_detach(t, a);
+            process_detach(t, a, why);
     }
 }
 

@@ -12,6 +12,14 @@
 
 struct trace;
 
+/* Why a session traces a process no more. */
+enum removal {
+    REMOVED_DETACHED, /* by the session */
+    REMOVED_ENDED,
+    REMOVED_PRIVILEGE, /* it gained more than the session was granted */
+    REMOVED_LIMIT,
+};
+
 TAILQ_HEAD(tracee_list, tracee);
 
 /* A process of which at least one thread is traced. It stays until its last traced thread is gone
@@ -36,9 +44,9 @@ struct process {
 struct process *process_new(struct trace *t, struct pidref *pidref);
 struct process *process_find(const struct trace *t, pid_t pid);
 
-/* Before a thread is given what raises a SIGTRAP later (a debug register, a step): whose tracer dies
- * then is repaired by the guardian. Does nothing from the second time on. -ENOSPC: the ledger is
- * full. */
+/* Before a thread is given what raises a SIGTRAP later (a debug register, a step): whose tracer
+ * dies then is repaired by the guardian. Does nothing from the second time on. -ENOSPC: the ledger
+ * is full. */
 int process_guard(struct trace *t, struct process *p);
 
 /* Without threads, attachments and pins it goes. */
@@ -48,13 +56,13 @@ void process_collect(struct trace *t, struct process *p);
 int process_attach(struct process *p, struct session *s, struct filter *filter,
                    struct attachment **ret);
 /* Takes the session's engines away, without touching the threads. */
-void process_detach(struct trace *t, struct attachment *a);
+void process_detach(struct trace *t, struct attachment *a, enum removal why);
 
 /* Forgets an attachment that has no engine, and tells nobody. */
 void process_drop_attachment(struct attachment *a);
 
 /* Ends the attachments that have no thread left. */
-void process_drop_empty(struct trace *t, struct process *p);
+void process_drop_empty(struct trace *t, struct process *p, enum removal why);
 
 /* A thread of the process (NULL: a stray) in a state. NULL when memory ran out. */
 struct tracee *process_add_tracee(struct trace *t, struct process *p, pid_t tid,

@@ -32,8 +32,8 @@ enum stepover {
 enum stepover stepover_begin(struct trace *t, struct tracee *tracee);
 
 /* Before a step: a pushf would store the trap flag that makes the step, and a popf bring it back as
- * if it were the program's own (arch/x86/kernel/step.c:is_setting_trap_flag()), which then traps for
- * ever. So these two are emulated. True: it was one, and the step is done. */
+ * if it were the program's own (arch/x86/kernel/step.c:is_setting_trap_flag()), which then traps
+ * for ever. So these two are emulated. True: it was one, and the step is done. */
 bool stepover_emulates_flags(struct trace *t, struct tracee *tracee);
 
 /* A thread that went through a copy has stopped: moves it back. */

@@ -55,7 +55,7 @@ static void forget_process(struct trace *t, struct process *p)
     while (!TAILQ_EMPTY(&p->tracees))
         forget_tracee(t, TAILQ_FIRST(&p->tracees));
     while (!TAILQ_EMPTY(&p->attachments))
-        process_detach(t, TAILQ_FIRST(&p->attachments));
+        process_detach(t, TAILQ_FIRST(&p->attachments), REMOVED_DETACHED);
     p->n_pins = 0;
     process_collect(t, p);
 }
@@ -68,13 +68,17 @@ static void ignore_process(struct session *s, pid_t pid, void *userdata)
 {
 }
 
+static void ignore_removal(struct session *s, pid_t pid, enum removal why, void *userdata)
+{
+}
+
 struct trace *trace_free(struct trace *t)
 {
     if (!t)
         return NULL;
     t->leaving = true;
     ledger_leave(t->ledger);
-    t->hooks = (struct trace_hooks){ignore_event, ignore_process, ignore_process};
+    t->hooks = (struct trace_hooks){ignore_event, ignore_process, ignore_removal};
     while (!TAILQ_EMPTY(&t->processes))
         forget_process(t, TAILQ_FIRST(&t->processes));
     while (!TAILQ_EMPTY(&t->strays))

@@ -29,7 +29,7 @@ struct trace_hooks {
     void (*event_queued)(struct session *s, void *userdata);
     /* A session began to trace a process, or traces it no more (its last event is queued). */
     void (*process_added)(struct session *s, pid_t pid, void *userdata);
-    void (*process_removed)(struct session *s, pid_t pid, void *userdata);
+    void (*process_removed)(struct session *s, pid_t pid, enum removal why, void *userdata);
 };
 
 #define TRACE_DEAD_STRAYS 16u

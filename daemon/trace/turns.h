@@ -43,7 +43,8 @@ void turns_init(struct turns *u);
 void turns_add(struct turns *u, struct tracee *tracee);
 void turns_remove(struct turns *u, struct tracee *tracee);
 
-/* It was told to stop, and somebody waits for that: it is next but one, since it cannot stand yet. */
+/* It was told to stop, and somebody waits for that: it is next but one, since it cannot stand yet.
+ */
 void turns_hurry(struct turns *u, struct tracee *tracee);
 
 /* The next report, which stays to be collected (WNOWAIT), of anybody that the calling thread may

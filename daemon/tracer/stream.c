@@ -185,14 +185,6 @@ static int new_signal(struct tracer *t, const char *member, sd_bus_message **ret
                                      member);
 }
 
-void stream_process_signal(struct tracer *t, const struct tracer_session *s, const char *member,
-                           pid_t pid)
-{
-    if (t->bus)
-        (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, member,
-                                 "su", s->id, (uint32_t)pid);
-}
-
 /* One message with what credit and size allow. Returns how many events it carried. */
 static int send_events(struct tracer *t, struct tracer_session *s)
 {

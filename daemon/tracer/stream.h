@@ -26,9 +26,6 @@ void stream_want_ready(struct tracer_session *s);
 /* Events of every session that may stream, Ready, Lost, Idle. */
 void stream_flush(struct tracer *t);
 
-void stream_process_signal(struct tracer *t, const struct tracer_session *s, const char *member,
-                           pid_t pid);
-
 /* The contract's name of a kind. */
 const char *stream_kind_name(enum event_kind kind);
 

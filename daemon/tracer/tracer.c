@@ -28,20 +28,32 @@ static void on_event_queued(struct session *core, void *userdata)
 
 static void on_process_added(struct session *core, pid_t pid, void *userdata)
 {
+    const struct tracer_session *s = core->userdata;
     struct tracer *t = userdata;
 
     t->idle_told = false;
     t->output_pending = true;
-    stream_process_signal(t, core->userdata, "ProcessAdded", pid);
+    if (t->bus)
+        (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE,
+                                 "ProcessAdded", "su", s->id, (uint32_t)pid);
 }
 
-static void on_process_removed(struct session *core, pid_t pid, void *userdata)
+static void on_process_removed(struct session *core, pid_t pid, enum removal why, void *userdata)
 {
+    static const char *const reasons[] = {
+        [REMOVED_DETACHED] = "detached",
+        [REMOVED_ENDED] = "ended",
+        [REMOVED_PRIVILEGE] = "privilege",
+        [REMOVED_LIMIT] = "limit",
+    };
+    const struct tracer_session *s = core->userdata;
     struct tracer *t = userdata;
 
     t->check_idle = true;
     t->idle_told = false;
-    stream_process_signal(t, core->userdata, "ProcessRemoved", pid);
+    if (t->bus)
+        (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE,
+                                 "ProcessRemoved", "sus", s->id, (uint32_t)pid, reasons[why]);
 }
 
 static const struct trace_hooks hooks = {

@@ -50,7 +50,7 @@ static void on_added(struct session *s, pid_t pid, void *userdata)
 {
 }
 
-static void on_removed(struct session *s, pid_t pid, void *userdata)
+static void on_removed(struct session *s, pid_t pid, enum removal why, void *userdata)
 {
     struct bench *b = userdata;
 

@@ -161,6 +161,58 @@ class InADialog(Policy):
         self.assertIn("a\\x0a$(pid)\\x1b[2J\\xe2\\x80\\xaeb", question.message)
 
 
+class Journal(Policy):
+    """What is written; tests/system looks at the journal itself."""
+
+    def log(self):
+        return self.service.daemons.logs().get("broker.log", "")
+
+    def assert_logged(self, *parts):
+        self.assert_wait(lambda: any(all(part in line for part in parts) for line in self.log().splitlines()),
+                         f"one line has all of {parts}; there is:\n{self.log()}")
+
+    def test_grant_attach_and_release_name_who_and_what(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        uid = pwd.getpwnam(GAMES).pw_uid
+        session.attach(tracee.pid).detach()
+        self.assert_logged(f"User {uid} ", f"process {tracee.pid} ({tracee.program})", "polkit allows")
+        self.assert_logged(f"Session {session.id} of user {uid}", f"traces process {tracee.pid} ({tracee.program})")
+        self.assert_logged(f"Session {session.id}", f"has released process {tracee.pid}", "detached")
+
+    def test_each_way_to_let_go_has_its_reason(self):
+        ended, closed, gaining = (self.tracee_of(GAMES, name, "executes") for name in ("a", "b", "c"))
+        session = self.session_of(GAMES)
+        for tracee in (ended, closed, gaining):
+            session.attach(tracee.pid)
+        ended.quit()
+        self.assert_logged(f"has released process {ended.pid}", "ended")
+        gaining.say(self.program("gains", mode=0o4755))
+        self.assert_logged(f"has lost process {gaining.pid}", "privilege")
+        session.close()
+        self.assert_logged(f"has released process {closed.pid}", "closed")
+
+    def test_death_of_a_tracer_is_a_loss(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        session.attach(tracee.pid)
+        os.kill(self.service.tracer_of(tracee.pid), signal.SIGKILL)
+        self.assert_logged(f"has lost process {tracee.pid}", "tracer")
+
+    def test_many_refusals_are_counted_and_those_of_others_are_not_among_them(self):
+        session = self.session_of(NEWS)
+        tracee = self.tracee_of(NEWS, "forbidden")
+        for _ in range(20):
+            self.assert_refused(session, tracee)
+        other = self.session_of(GAMES)
+        self.assert_refused(other, self.tracee_of(NEWS, "b"), ASK_ME)
+        mine, theirs = (pwd.getpwnam(user).pw_uid for user in (NEWS, GAMES))
+        lines = [line for line in self.log().splitlines() if "refused" in line]
+        self.assertEqual([f"User {mine} " in lines[0], f"User {theirs} " in lines[1]], [True, True], lines)
+        self.assertEqual(len(lines), 2)
+        self.assert_wait(lambda: f"User {mine} was refused 19 more times" in self.log(), "they are counted", 15)
+
+
 class Sessions(Policy):
     def test_session_of_another_user_is_out_of_reach(self):
         tracee = self.tracee_of(GAMES)
@@ -277,6 +329,14 @@ class WhilePolkitThinks(Policy):
         os.kill(self.service.polkit.pid, signal.SIGCONT)
         for serial in serials[:16]:
             session.client.reply(serial)
+
+    def test_broker_that_ends_meanwhile_ends_in_order(self):
+        """With sanitizers: and loses no memory."""
+        session = self.session_of(GAMES)
+        session.send("AttachProcess", "ua{sv}", self.tracee_of(GAMES).pid, options())
+        session.client.list_sessions()
+        self.service.broker.terminate()
+        self.assertEqual(self.service.broker.wait(10), 0)
 
     def test_others_are_served_meanwhile(self):
         session = self.session_of(GAMES)

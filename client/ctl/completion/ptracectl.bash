@@ -34,7 +34,7 @@ __ptracectl_kinds() {
 
 _ptracectl() {
     local cur prev words cword
-    local verbs='run events attach sessions status threads interrupt continue detach close'
+    local verbs='run events attach sessions status threads interrupt continue detach close log'
     local options='--system --user --embedded --host= --machine= --json= --no-pager --no-legend
                    --quiet --help --version'
     local verb='' i
@@ -96,6 +96,7 @@ _ptracectl() {
             options+=' --follow --events= --output= --pid= --session= --lines= --threads= --stops='
             ;;
         attach) options+=' --follow --events= --session= --threads= --stops= --stop --name=' ;;
+        log) options+=' --lines=' ;;
         threads) options+=' --session=' ;;
         interrupt | continue | detach) options+=' --session= --all' ;;
         esac

@@ -17,7 +17,7 @@ function __ptracectl_kinds
         killed lost step breakpoint watchpoint syscall-enter syscall-exit seccomp
 end
 
-set -l verbs run events attach sessions status threads interrupt continue detach close
+set -l verbs run events attach sessions status threads interrupt continue detach close log
 set -l no_verb "not __fish_seen_subcommand_from $verbs"
 
 complete -c ptracectl -f
@@ -44,6 +44,7 @@ complete -c ptracectl -n "$no_verb" -a interrupt -d 'Stop processes or single th
 complete -c ptracectl -n "$no_verb" -a continue -d 'Let them run again'
 complete -c ptracectl -n "$no_verb" -a detach -d 'Stop tracing them; they run on'
 complete -c ptracectl -n "$no_verb" -a close -d 'End sessions; what they traced runs on'
+complete -c ptracectl -n "$no_verb" -a log -d 'Show who traced what, from the journal'
 
 function __ptracectl_verb
     __fish_seen_subcommand_from $argv
@@ -58,6 +59,7 @@ complete -c ptracectl -n '__ptracectl_verb run events' -s o -l output -r -F \
 complete -c ptracectl -n '__ptracectl_verb events' -s p -l pid -x -a '(__fish_complete_pids)' \
     -d 'Attach to this process'
 complete -c ptracectl -n '__ptracectl_verb events' -s n -l lines -x -d 'End after so many events'
+complete -c ptracectl -n '__ptracectl_verb log' -s n -l lines -x -d 'Show the last so many entries'
 complete -c ptracectl -n '__ptracectl_verb events attach' -l threads -x -a 'follow none' \
     -d 'Whether threads to come are traced'
 complete -c ptracectl -n '__ptracectl_verb events attach' -l stops -x -a '(__ptracectl_kinds)' \
