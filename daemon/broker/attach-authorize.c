@@ -140,6 +140,15 @@ static void ask_or_fail(struct attach *a)
     attach_fail(a, &error);
 }
 
+static void fail_closed(struct attach *a)
+{
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+
+    sd_bus_error_setf(&error, PTRACED_ERROR_NO_SUCH_SESSION, "Session %s has been closed",
+                      a->session->id);
+    attach_fail(a, &error);
+}
+
 /* Of a caller that cannot be looked at nothing is known, and then nothing is its own. */
 static void on_asker(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
 {
@@ -147,11 +156,7 @@ static void on_asker(sd_bus_message *reply, const sd_bus_error *error, void *use
     struct target asker;
 
     if (a->answered || a->session->closed) {
-        _cleanup_bus_error_ sd_bus_error closed = SD_BUS_ERROR_NULL;
-
-        sd_bus_error_setf(&closed, PTRACED_ERROR_NO_SUCH_SESSION, "Session %s has been closed",
-                          a->session->id);
-        attach_fail(a, &closed);
+        fail_closed(a);
         return;
     }
     if (!error && target_read(reply, &asker) >= 0) {
@@ -185,13 +190,30 @@ static int check_questions(const struct attach *a, sd_bus_error *error)
     return limit_check(LIMIT_QUESTIONS, n, error);
 }
 
+/* What polkit was asked about is what is attached. */
+static int check_program(const struct attach *a, sd_bus_error *error)
+{
+    const char *asked = a->asked.executable, *now = a->target.executable;
+
+    if (a->grant != ATTACH_OTHER || (asked && now && strcmp(asked, now) == 0))
+        return 1;
+    return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
+                             "Process %d has executed another program while polkit was asked",
+                             a->asked.pid);
+}
+
 int attach_authorize(struct attach *a, sd_bus_error *error)
 {
     int r, pidfd = -1;
 
     if (a->grant != ATTACH_NOTHING)
-        return 1;
+        return check_program(a, error);
     if (auth_is_unlimited(a->caller)) {
+        if (a->broker->mode == BROKER_SYSTEM && a->session->uid != a->caller->uid)
+            return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                     "What root attaches in session %s, user %u would control; "
+                                     "attach in a session of your own",
+                                     a->session->id, a->session->uid);
         a->grant = ATTACH_EVERYTHING;
         return 1;
     }
@@ -210,6 +232,20 @@ int attach_authorize(struct attach *a, sd_bus_error *error)
     r = inspect_asker(a, pidfd, error);
     close(pidfd);
     return r < 0 ? r : 0;
+}
+
+void attach_session_closed(const struct session *s)
+{
+    struct attach *a;
+
+    do {
+        a = NULL;
+        LIST_FOREACH(struct attach, one, &s->broker->attaches, attaches)
+            if (one->check && one->session == s)
+                a = one;
+        if (a)
+            fail_closed(a);
+    } while (a);
 }
 
 void attach_drop_questions(struct broker *b)

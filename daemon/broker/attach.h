@@ -80,6 +80,9 @@ int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int 
  * attach_go_on() or attach_fail() is called; an error that says why not. */
 int attach_authorize(struct attach *a, sd_bus_error *error);
 
+/* Ends the requests of a session that wait for polkit. */
+void attach_session_closed(const struct session *s);
+
 /* Ends the requests that wait for polkit, unanswered: for the end of the broker. */
 void attach_drop_questions(struct broker *b);
 

@@ -4,6 +4,7 @@
 
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
+#include "bus-api/paths.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
@@ -146,7 +147,7 @@ static int refuse(const struct caller *c, const struct session *s, const struct 
         return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                  "User %u may not call %s: this service is user %u's", c->uid,
                                  rule->member, geteuid());
-    if (s && s->uid == c->uid && rule->own == NEED_HOLDER)
+    if (s && s->uid == c->uid && !is_holder(c, s))
         return sd_bus_error_setf(
             error, SD_BUS_ERROR_ACCESS_DENIED,
             "You may not call %s: what session %s traces was authorised for the "
@@ -156,6 +157,27 @@ static int refuse(const struct caller *c, const struct session *s, const struct 
     return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                              "User %u may not call %s here: that is for root alone", c->uid,
                              rule->member);
+}
+
+/* What sd-bus and the tracers answer for any object tells as much as the object's own methods. */
+static enum need need_of(const struct rule *rule, bool own, sd_bus_message *m)
+{
+    struct ptraced_path path;
+
+    if (!own)
+        return rule->other;
+    ptraced_path_parse(sd_bus_message_get_path(m), &path);
+    switch (path.kind) {
+    case PTRACED_PATH_PROCESS_LIST:
+    case PTRACED_PATH_PROCESS:
+    case PTRACED_PATH_THREAD_LIST:
+    case PTRACED_PATH_THREAD:
+        return rule->own < NEED_HOLDER ? NEED_HOLDER : rule->own;
+    case PTRACED_PATH_SESSION:
+    case PTRACED_PATH_INVALID:
+        break;
+    }
+    return rule->own;
 }
 
 int auth_check(const struct caller *c, const struct session *s, sd_bus_message *m,
@@ -169,7 +191,7 @@ int auth_check(const struct caller *c, const struct session *s, sd_bus_message *
         return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_METHOD,
                                  "There is no method %s in interface %s",
                                  sd_bus_message_get_member(m), interface ? interface : "(none)");
-    if (!is_met(own ? rule->own : rule->other, c, s))
+    if (!is_met(need_of(rule, own, m), c, s))
         return refuse(c, s, rule, error);
     return 0;
 }

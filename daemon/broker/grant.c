@@ -14,6 +14,7 @@ struct credentials {
     uint64_t permitted;
     uint64_t user_namespace;
     bool undumpable;
+    bool one_program;
 };
 
 static int append(sd_bus_message *m, bool everything, const struct credentials *c)
@@ -27,7 +28,8 @@ static int append(sd_bus_message *m, bool everything, const struct credentials *
     if (r >= 0)
         r = sd_bus_message_append_array(m, 'u', c->groups, c->n_groups * sizeof(gid_t));
     if (r >= 0)
-        r = sd_bus_message_append(m, "ttb", c->permitted, c->user_namespace, (int)c->undumpable);
+        r = sd_bus_message_append(m, "ttbb", c->permitted, c->user_namespace, (int)c->undumpable,
+                                  (int)c->one_program);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -59,6 +61,7 @@ int grant_append(sd_bus_message *m, const struct attach *a)
                           .permitted = t->permitted,
                           .user_namespace = t->user_namespace,
                           .undumpable = !t->dumpable,
+                          .one_program = true, /* that polkit was told of */
                       });
     }
     return -EACCES;

@@ -273,6 +273,7 @@ void session_close(struct session *s, sd_bus_message *call)
     if (s->closed)
         return;
     s->closed = true;
+    attach_session_closed(s);
     index_remove(&b->sessions, s->number, s);
 
     r = tell_tracers(s, call);

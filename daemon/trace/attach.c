@@ -60,8 +60,8 @@ static int add_engine(struct scan *scan, struct tracee *tracee)
 {
     int r;
 
-    if (!scan->attachment)
-        return 0;
+    if (!scan->attachment) /* for breakpoints of sessions that may not reach everything */
+        return process_check_grants(scan->process, tracee->tid);
     r = grant_check(scan->attachment->grant, scan->process->pidref.pid, tracee->tid);
     if (r < 0 && r != -ESRCH) /* what is gone has nothing to be kept from anybody */
         return r;
@@ -249,11 +249,15 @@ static int run_scan(struct scan *scan, pid_t tid)
         return r;
     scan->process->n_tracees++;
     a->n_engines++;
+    a->pinned = true;
     r = scan_wanted(scan, tid);
+    a->pinned = false;
     a->n_engines--;
     scan->process->n_tracees--;
     seize_end(&scan->seize);
-    if (r >= 0 && a->n_engines == 0)
+    if (a->is_lost)
+        r = -EKEYREJECTED;
+    else if (r >= 0 && a->n_engines == 0)
         r = -ESRCH; /* nothing but a zombie, or dead by now */
     return r;
 }
@@ -271,7 +275,9 @@ static void undo(struct trace *t, struct attachment *a, bool is_new)
         if (e && e->fresh)
             engine_remove(tracee, a);
     }
-    if (is_new) {
+    if (a->is_lost && !is_new)
+        process_lose_attachment(t, a);
+    else if (is_new) {
         event_queue_drop_process(&a->session->queue, p->pidref.pid); /* it was never told of */
         process_drop_attachment(a);
     }

@@ -112,15 +112,9 @@ static void lose_to_privilege(struct trace *t, const struct tracee *tracee)
     struct attachment *a, *next;
 
     for (a = TAILQ_FIRST(&p->attachments); a; a = next) {
-        struct event e = {.kind = EVENT_LOST,
-                          .tid = p->pidref.pid,
-                          .lost = {.reason = LOST_PRIVILEGE, .process = true}};
-
         next = TAILQ_NEXT(a, by_process);
-        if (grant_check(a->grant, p->pidref.pid, tracee->tid) >= 0)
-            continue;
-        attachment_tell(t, a, &e);
-        process_detach(t, a, REMOVED_PRIVILEGE);
+        if (!grant_survives_exec(a->grant) || grant_check(a->grant, p->pidref.pid, tracee->tid) < 0)
+            process_lose_attachment(t, a);
     }
 }
 

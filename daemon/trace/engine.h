@@ -32,6 +32,8 @@ struct attachment {
     uint64_t serial; /* of the last event */
     struct filter *filter;
     struct grant *grant; /* NULL: everything */
+    bool pinned;         /* an attach works on it: it is not freed */
+    bool is_lost;        /* and it would have been, for it is beyond its grant */
     bool all_stop;       /* a stop of one thread stops all */
     bool has_stopped;    /* all-stop: all were told to since the last Continue */
     bool follow_threads;

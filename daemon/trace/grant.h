@@ -41,7 +41,8 @@ struct grant {
     unsigned references;
     uint64_t permitted; /* at the most */
     uint64_t user_namespace;
-    bool undumpable; /* it may be that */
+    bool undumpable;  /* it may be that */
+    bool one_program; /* what it executes next is granted no more */
     size_t n_users;
     uid_t users[GRANT_USERS_MAX];
     size_t n_groups;
@@ -55,6 +56,11 @@ struct grant *grant_unref(struct grant *g); /* accepts NULL, returns NULL */
 
 /* Whether credentials are within a grant; with NULL all are. Pure. */
 bool grant_covers(const struct grant *g, const struct credentials *c);
+
+static inline bool grant_survives_exec(const struct grant *g)
+{
+    return !g || !g->one_program;
+}
 
 /* Whether a thread is, as it is now. 0; -EKEYREJECTED: it is beyond; -ESRCH: it is gone; errors of
  * credentials_read(), by which nothing is granted. */

@@ -58,7 +58,13 @@ int image_open(const struct process *p, const char *name, int flags, int *ret_fd
         snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
     else
         snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", p->pidref.pid, tid, name);
-    return open_path(path, flags, ret_fd);
+    r = open_path(path, flags, ret_fd);
+    if (r >= 0 && process_check_grants(p, tid) < 0) {
+        close(*ret_fd);
+        *ret_fd = -1;
+        return -EACCES;
+    }
+    return r;
 }
 
 /* One byte more than `max` is asked for, which tells whether there is more. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "daemon/trace/lastwait.h"
 #include "daemon/trace/process.h"
+#include "daemon/trace/procfs.h"
 #include "daemon/trace/space.h"
 #include "daemon/trace/stepover.h"
 #include "daemon/trace/trace.h"
@@ -48,6 +50,29 @@ int process_guard(struct trace *t, struct process *p)
     return 0;
 }
 
+static bool is_ours(pid_t tid)
+{
+    struct proc_status status;
+
+    return proc_read_status(tid, &status) >= 0 && status.tracer == getpid();
+}
+
+int process_check_grants(const struct process *p, pid_t tid)
+{
+    const struct attachment *a;
+
+    TAILQ_FOREACH(a, &p->attachments, by_process) {
+        int r;
+
+        if (!a->grant)
+            continue;
+        r = is_ours(tid) ? grant_check(a->grant, p->pidref.pid, tid) : -EKEYREJECTED;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 void process_collect(struct trace *t, struct process *p)
 {
     if (p->n_tracees > 0 || p->n_pins > 0 || !TAILQ_EMPTY(&p->attachments))
@@ -88,17 +113,38 @@ void process_drop_attachment(struct attachment *a)
     free(a);
 }
 
+static void remove_engines(const struct attachment *a)
+{
+    struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings)
+        engine_remove(tracee, a);
+}
+
 void process_detach(struct trace *t, struct attachment *a, enum removal why)
 {
     struct process *p = a->process;
     struct session *s = a->session;
-    struct tracee *tracee;
 
     breakpoint_remove_all(t, a);
-    TAILQ_FOREACH(tracee, &p->tracees, siblings)
-        engine_remove(tracee, a);
+    remove_engines(a);
     process_drop_attachment(a);
     t->hooks.process_removed(s, p->pidref.pid, why, t->userdata);
+}
+
+void process_lose_attachment(struct trace *t, struct attachment *a)
+{
+    struct event e = {.kind = EVENT_LOST,
+                      .tid = a->process->pidref.pid,
+                      .lost = {.reason = LOST_PRIVILEGE, .process = true}};
+
+    if (a->pinned) {
+        a->is_lost = true;
+        remove_engines(a);
+        return;
+    }
+    attachment_tell(t, a, &e);
+    process_detach(t, a, REMOVED_PRIVILEGE);
 }
 
 void process_drop_empty(struct trace *t, struct process *p, enum removal why)

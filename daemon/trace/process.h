@@ -49,6 +49,12 @@ struct process *process_find(const struct trace *t, pid_t pid);
  * is full. */
 int process_guard(struct trace *t, struct process *p);
 
+/* Whether a thread is still traced by us and within what every session was granted of its process:
+ * an exec may have happened whose stop nobody has looked at yet, or that of a thread which nobody
+ * traces. To be asked *after* something of the process was opened, since what is opened does not
+ * change any more. 0; -EKEYREJECTED; errors of grant_check(). */
+int process_check_grants(const struct process *p, pid_t tid);
+
 /* Without threads, attachments and pins it goes. */
 void process_collect(struct trace *t, struct process *p);
 
@@ -57,6 +63,10 @@ int process_attach(struct process *p, struct session *s, struct filter *filter,
                    struct attachment **ret);
 /* Takes the session's engines away, without touching the threads. */
 void process_detach(struct trace *t, struct attachment *a, enum removal why);
+
+/* The process is beyond what the session was granted: it is told so, and no more. Where an attach
+ * works on the attachment, that does it later. */
+void process_lose_attachment(struct trace *t, struct attachment *a);
 
 /* Forgets an attachment that has no engine, and tells nobody. */
 void process_drop_attachment(struct attachment *a);

@@ -9,7 +9,7 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     const void *users, *groups;
     size_t users_size, groups_size;
     uint64_t permitted, user_namespace;
-    int everything, undumpable, r;
+    int everything, undumpable, one_program, r;
     struct grant *g;
 
     r = sd_bus_message_read(m, "b", &everything);
@@ -18,7 +18,7 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     if (r >= 0)
         r = sd_bus_message_read_array(m, 'u', &groups, &groups_size);
     if (r >= 0)
-        r = sd_bus_message_read(m, "ttb", &permitted, &user_namespace, &undumpable);
+        r = sd_bus_message_read(m, "ttbb", &permitted, &user_namespace, &undumpable, &one_program);
     if (r < 0)
         return r;
     if (everything) {
@@ -33,6 +33,7 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     g->permitted = permitted;
     g->user_namespace = user_namespace;
     g->undumpable = undumpable;
+    g->one_program = one_program;
     *ret = g;
     return 0;
 }

@@ -5,6 +5,7 @@ import os
 import pwd
 import signal
 
+import client
 import harness
 import polkit
 import procfs
@@ -146,6 +147,21 @@ class InADialog(Policy):
         session.client.close()
         self.agent.wait_for_cancel()
 
+    def test_dialog_of_a_session_that_is_closed_is_taken_down(self):
+        session, serial, _ = self.begin(self.tracee_of(NEWS))
+        session.close()
+        self.agent.wait_for_cancel()
+        self.assert_error("NoSuchSession", session.client.reply, serial)
+
+    def test_program_that_polkit_was_not_told_of_is_not_attached(self):
+        tracee = self.tracee_of(GAMES, "executes", "executes")
+        session, serial, question = self.begin(tracee)
+        tracee.say(self.program("another"))
+        self.assertEqual(tracee.listen(), "ready")
+        self.agent.agree(question)
+        self.assert_error("NotPermitted", session.client.reply, serial)
+        self.assert_runs_free(tracee)
+
     def test_second_process_is_asked_for_again(self):
         session, serial, question = self.begin(self.tracee_of(NEWS))
         self.agent.agree(question)
@@ -241,8 +257,19 @@ class Sessions(Policy):
             with self.subTest(call=call[0]):
                 self.assert_error(ACCESS_DENIED, again.call, *call)
         self.assert_error(ACCESS_DENIED, again.process(tracee.pid).interrupt)
+        for interface, path in ((client.PROCESS, again.process(tracee.pid).path),
+                                (client.THREAD, again.process(tracee.pid).thread(tracee.pid).path)):
+            self.assert_error(ACCESS_DENIED, again.client.call, path, client.PROPERTIES, "GetAll", "s", interface)
+            self.assert_error(ACCESS_DENIED, again.client.call, path, client.INTROSPECTABLE, "Introspect")
+        (objects,) = again.client.call(client.ROOT, client.OBJECT_MANAGER, "GetManagedObjects")
+        self.assertEqual(list(objects), [session.path])
         again.close()
         self.assert_runs_free(tracee)
+
+    def test_root_attaches_nothing_for_somebody_else(self):
+        session = self.session_of(GAMES)
+        roots = self.connect().session(session.id)
+        self.assert_error(ACCESS_DENIED, roots.attach, self.tracee_of(NEWS).pid)
 
     def test_descriptors_of_a_process_are_not_handed_out(self):
         tracee = self.tracee_of(GAMES)
@@ -296,6 +323,15 @@ class Privilege(Policy):
         session.attach(tracee.pid)
         tracee.say(self.program("gains", mode=0o4755))
         self.assertEqual(session.events_until(lambda e: e.kind == "lost")[-1].details["reason"], "privilege")
+
+    def test_next_program_of_another_user_is_lost(self):
+        """polkit was asked about this one."""
+        tracee = self.tracee_of(NEWS, "allowed", "executes")
+        session = self.session_of(GAMES)
+        session.attach(tracee.pid)
+        tracee.say(self.program("another"))
+        self.assertEqual(session.events_until(lambda e: e.kind == "lost")[-1].details["reason"], "privilege")
+        self.assertEqual(tracee.listen(), "ready")
 
 
 class WhilePolkitThinks(Policy):

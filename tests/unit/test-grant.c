@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "daemon/trace/breakpoint.h"
 #include "daemon/trace/grant.h"
+#include "daemon/trace/image.h"
+#include "daemon/trace/memory.h"
 #include "daemon/trace/procfs.h"
 #include "tests/unit/trace-fixture.h"
 
@@ -28,7 +32,9 @@ static char program[64]; /* what the tracee executes when it is told to */
 
 static volatile struct {
     int go;
-    int child; /* it forks first */
+    int child;  /* it forks first */
+    int thread; /* a thread of its executes */
+    int has_thread;
 } * shared;
 
 /* ---- What is within a grant ----------------------------------------------------------------- */
@@ -133,17 +139,31 @@ static int give_capabilities(void)
     return setxattr(program, "security.capability", &data, sizeof(data), 0);
 }
 
+static void *executes_too(void *unused)
+{
+    shared->has_thread = 1;
+    while (!shared->go)
+        usleep(100);
+    execl(program, program, "600", NULL);
+    _exit(92);
+}
+
 /* Without any privilege; then it executes the program. */
 static int executes_when_told(int ready)
 {
+    pthread_t thread;
+
     if (setgroups(0, NULL) < 0 || setresgid(SOMEBODY, SOMEBODY, SOMEBODY) < 0 ||
         setresuid(SOMEBODY, SOMEBODY, SOMEBODY) < 0)
         return 90;
     prctl(PR_SET_DUMPABLE, 1); /* which the change of user took away */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     child_is_ready(ready);
-    while (!shared->go)
+    while (!shared->go && !shared->thread)
         usleep(100);
+    if (shared->thread && pthread_create(&thread, NULL, executes_too, NULL) == 0)
+        for (;;)
+            pause();
     if (shared->child && fork() != 0)
         for (;;)
             pause();
@@ -283,6 +303,25 @@ static void ordinary_program_is_kept(void **state)
     fixture_kill(f, pid);
 }
 
+static void program_that_is_granted_alone_is_lost_with_the_next(void **state)
+{
+    struct grant *g;
+    struct fixture *f = *state;
+    pid_t pid;
+
+    if (!is_root())
+        skip();
+    g = grant_of_somebody();
+    g->one_program = true;
+    pid = start("next", 0755);
+    assert_int_equal(attach(f, f->session, pid, g), 1);
+    grant_unref(g);
+    shared->go = 1;
+    assert_lost(f, f->session, pid);
+    assert_runs_alone(f, pid);
+    fixture_kill(f, pid);
+}
+
 static void child_that_gains_privilege_is_lost_and_its_parent_kept(void **state)
 {
     struct grant *g;
@@ -306,6 +345,95 @@ static void child_that_gains_privilege_is_lost_and_its_parent_kept(void **state)
     assert_is_privileged(child);
     assert_non_null(session_find(f->session, pid));
     kill(child, SIGKILL);
+    fixture_kill(f, pid);
+}
+
+/* What the thread stands at in its exec stop, which nobody has looked at, is the new program. */
+static void wait_until_privileged(pid_t pid)
+{
+    struct proc_status status = {.uids = {SOMEBODY, SOMEBODY}};
+
+    for (int msec = 0; msec < 5000 && status.uids[1] != 0; msec++) {
+        usleep(1000);
+        assert_return_code(proc_read_status(pid, &status), 0);
+    }
+    assert_int_equal(status.uids[1], 0);
+}
+
+/* Some address that the program has for sure; of a thread that stands nothing is written there. */
+static uint64_t address_in(pid_t pid)
+{
+    unsigned long start = 0;
+    char path[32];
+    FILE *maps;
+
+    snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+    maps = fopen(path, "re");
+    assert_non_null(maps);
+    assert_int_equal(fscanf(maps, "%lx", &start), 1);
+    fclose(maps);
+    return start;
+}
+
+static void assert_out_of_reach(struct fixture *f, pid_t pid)
+{
+    struct process *p = process_find(f->trace, pid);
+    const struct breakpoint_options o = {.address = address_in(pid)};
+    uint8_t byte = 0;
+    uint32_t id;
+    int fd = -1;
+
+    assert_int_equal(memory_read(p, o.address, &byte, 1), -EACCES);
+    assert_int_equal(memory_write(p, o.address, &byte, 1), -EACCES);
+    assert_int_equal(image_open(p, "maps", O_RDONLY, &fd), -EACCES);
+    assert_true(breakpoint_add(f->trace, session_find(f->session, pid), &o, &id) < 0);
+}
+
+static void memory_of_a_program_whose_exec_nobody_has_looked_at_is_out_of_reach(void **state)
+{
+    struct grant *g;
+    struct fixture *f = *state;
+    uint8_t byte;
+    pid_t pid;
+
+    if (!is_root())
+        skip();
+    g = grant_of_somebody();
+    pid = start("unseen", 04755);
+    assert_int_equal(attach(f, f->session, pid, g), 1);
+    grant_unref(g);
+    assert_int_equal(memory_read(process_find(f->trace, pid), address_in(pid), &byte, 1), 1);
+    shared->go = 1;
+    wait_until_privileged(pid);
+    assert_out_of_reach(f, pid);
+    assert_lost(f, f->session, pid);
+    assert_runs_alone(f, pid);
+    fixture_kill(f, pid);
+}
+
+/* The kernel buries the leader, and tells nobody. */
+static void program_that_an_untraced_thread_executes_is_out_of_reach(void **state)
+{
+    struct attach_options o = {0};
+    struct fixture *f = *state;
+    pid_t pid;
+
+    if (!is_root())
+        skip();
+    o.grant = grant_of_somebody();
+    shared->go = 0;
+    pid = start("of-a-thread", 04755);
+    shared->thread = 1;
+    while (!shared->has_thread)
+        usleep(100);
+    assert_int_equal(fixture_attach_with(f, f->session, pid, pid, &FILTER_DEFAULT, o), 1);
+    grant_unref(o.grant);
+    shared->go = 1;
+    for (int msec = 0; msec < 200; msec++)
+        fixture_serve_for(f, 1);
+    wait_until_privileged(pid);
+    if (session_find(f->session, pid))
+        assert_out_of_reach(f, pid);
     fixture_kill(f, pid);
 }
 
@@ -432,6 +560,9 @@ int main(void)
         TEST(program_that_may_not_be_read_is_lost),
         TEST(ordinary_program_is_kept),
         TEST(child_that_gains_privilege_is_lost_and_its_parent_kept),
+        TEST(memory_of_a_program_whose_exec_nobody_has_looked_at_is_out_of_reach),
+        TEST(program_that_an_untraced_thread_executes_is_out_of_reach),
+        TEST(program_that_is_granted_alone_is_lost_with_the_next),
         TEST(session_that_may_trace_everything_keeps_what_another_one_loses),
         TEST(program_that_has_gained_privilege_is_not_attached),
         TEST(exec_that_races_with_an_attach_is_not_seen),
