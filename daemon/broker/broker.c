@@ -104,6 +104,7 @@ int broker_new(const struct broker_options *options, struct broker **ret)
     *b = (struct broker){
         .mode = options->mode,
         .tracer_timeout_usec = options->tracer_timeout_usec,
+        .idle.usec = options->mode == BROKER_EMBEDDED ? 0 : options->idle_exit_usec,
         .last_session = first_session(options->mode),
     };
     r = broker_init(b);
@@ -132,6 +133,7 @@ struct broker *broker_free(struct broker *b)
         session_close(b->sessions.items[0].value, NULL);
     callers_done(b);
     audit_done(&b->audit);
+    idle_done(b);
     stream_done(&b->stream);
     index_done(&b->sessions);
     index_done(&b->tracees);
@@ -268,6 +270,9 @@ int broker_start(struct broker *b, const char *keeper_path)
         return sd_bus_start(b->bus);
     }
     r = keeper_link_open_path(&b->keeper, b, keeper_path);
+    if (r < 0)
+        return r;
+    r = idle_start(b);
     if (r < 0)
         return r;
     return adopt_start(b);

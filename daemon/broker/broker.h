@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/broker/audit.h"
+#include "daemon/broker/idle.h"
 #include "daemon/broker/index.h"
 #include "daemon/broker/keeper-link.h"
 #include "daemon/broker/list.h"
@@ -33,6 +34,7 @@ enum broker_mode {
 struct broker_options {
     enum broker_mode mode;
     uint64_t tracer_timeout_usec; /* what does not answer in that time gets a time-out error */
+    uint64_t idle_exit_usec;      /* it ends after that time without any need; 0: it stays */
 };
 
 struct caller;
@@ -59,6 +61,7 @@ struct broker {
     struct list gathers;  /* the same, of those that several tracers answer */
     struct stream stream;
     struct audit audit;
+    struct idle idle;
     bool ping_refused; /* and the administrator was told (flow.h) */
 
     unsigned n_adopting; /* tracers that a broker before us used and that have yet to tell of it */

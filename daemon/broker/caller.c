@@ -368,6 +368,14 @@ int callers_start(struct broker *b)
     return 0;
 }
 
+bool callers_are_idle(const struct broker *b)
+{
+    LIST_FOREACH(struct caller, c, &b->callers, callers)
+        if (is_needed(c))
+            return false;
+    return true;
+}
+
 void callers_done(struct broker *b)
 {
     while (!list_empty(&b->callers))

@@ -42,6 +42,9 @@ struct caller {
 /* Begins to tell callers apart; to be called before any object is added to the bus. */
 int callers_start(struct broker *b);
 
+/* Nobody of them has anything here, or waits for anything. */
+bool callers_are_idle(const struct broker *b);
+
 /* Forgets all of them, without ending anything that is theirs. */
 void callers_done(struct broker *b);
 

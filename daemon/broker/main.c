@@ -13,7 +13,7 @@
 
 #define KEEPER_SOCKET "/run/ptraced/keeper"
 #define TRACER_TIMEOUT_SECONDS 10
-#define TRACER_TIMEOUT_MAX 3600
+#define SECONDS_MAX 3600
 
 struct arguments {
     struct broker_options broker;
@@ -33,6 +33,7 @@ static int help(void)
            "     --embedded               Serve one client, at descriptor 3; the keeper is at 4\n"
            "     --keeper=PATH            The keeper's socket, instead of " KEEPER_SOCKET "\n"
            "     --tracer-timeout=SECONDS How long a tracer may take to answer (default: %d)\n"
+           "     --idle-exit=SECONDS      End after that time without any session (default: stay)\n"
            "     --bus-introspect=PATH    Write the introspection of an object or interface\n"
            "     --bus-introspect=list    List the objects\n",
            TRACER_TIMEOUT_SECONDS);
@@ -45,15 +46,15 @@ static int version(void)
     return 0;
 }
 
-static int parse_seconds(const char *text, uint64_t *ret_usec)
+static int parse_seconds(const char *option, const char *text, uint64_t *ret_usec)
 {
     char *end;
     double seconds;
 
     seconds = strtod(text, &end);
-    if (end == text || *end || !(seconds > 0) || seconds > TRACER_TIMEOUT_MAX) {
-        fprintf(stderr, "ptraced: --tracer-timeout takes seconds, up to %d, not \"%s\"\n",
-                TRACER_TIMEOUT_MAX, text);
+    if (end == text || *end || !(seconds > 0) || seconds > SECONDS_MAX) {
+        fprintf(stderr, "ptraced: --%s takes seconds, up to %d, not \"%s\"\n", option, SECONDS_MAX,
+                text);
         return -EINVAL;
     }
     *ret_usec = (uint64_t)(seconds * 1e6) + 1;
@@ -74,7 +75,16 @@ static int parse_mode(struct arguments *a, enum broker_mode mode)
 /* 1 to go on, 0 when all has been done, or a negative errno. */
 static int parse_arguments(int argc, char *argv[], struct arguments *a)
 {
-    enum { OPTION_VERSION = 256, SYSTEM, USER, EMBEDDED, KEEPER, TRACER_TIMEOUT, INTROSPECT };
+    enum {
+        OPTION_VERSION = 256,
+        SYSTEM,
+        USER,
+        EMBEDDED,
+        KEEPER,
+        TRACER_TIMEOUT,
+        IDLE_EXIT,
+        INTROSPECT
+    };
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, OPTION_VERSION},
@@ -83,6 +93,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a)
         {"embedded", no_argument, NULL, EMBEDDED},
         {"keeper", required_argument, NULL, KEEPER},
         {"tracer-timeout", required_argument, NULL, TRACER_TIMEOUT},
+        {"idle-exit", required_argument, NULL, IDLE_EXIT},
         {"bus-introspect", required_argument, NULL, INTROSPECT},
         {},
     };
@@ -107,7 +118,12 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a)
             a->keeper_path = optarg;
             break;
         case TRACER_TIMEOUT:
-            r = parse_seconds(optarg, &a->broker.tracer_timeout_usec) < 0 ? -EINVAL : 1;
+            r = parse_seconds("tracer-timeout", optarg, &a->broker.tracer_timeout_usec);
+            r = r < 0 ? r : 1;
+            break;
+        case IDLE_EXIT:
+            r = parse_seconds("idle-exit", optarg, &a->broker.idle_exit_usec);
+            r = r < 0 ? r : 1;
             break;
         case INTROSPECT:
             a->introspect = optarg;
