@@ -15,6 +15,7 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/bus.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/configuration.h"
 #include "daemon/broker/route.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/tracer-link.h"
@@ -79,6 +80,8 @@ static int broker_init(struct broker *b)
     list_init(&b->gathers);
     audit_init(&b->audit);
     log_init(&b->log, b->mode == BROKER_EMBEDDED ? LOG_ERR : LOG_INFO);
+    if (b->mode != BROKER_EMBEDDED)
+        config_read(&b->log, "");
     raise_file_limit(b);
 
     r = sd_event_new(&b->event);

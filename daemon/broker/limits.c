@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "daemon/broker/limits.h"
-#include "bus-api/errors.h"
+#include <errno.h>
+#include <string.h>
 
-static const struct {
+#include "bus-api/errors.h"
+#include "daemon/broker/limits.h"
+
+static struct {
     const char *name;
     unsigned value;
     const char *what;   /* of which there may be that many */
     const char *remedy; /* what the caller can do */
+    bool is_fixed;      /* other numbers in the code go by it */
 } limits[_LIMIT_MAX] = {
     [LIMIT_SESSIONS] = {"SessionsMax", 64, "sessions of one user", "close one first"},
     [LIMIT_TRACEES] = {"TraceesMax", 1024, "traced processes of one user",
@@ -19,13 +23,16 @@ static const struct {
                       "wait for some of the answers first"},
     /* Above the 512 at which events are held back (stream.c). */
     [LIMIT_UNREAD] = {"UnreadMax", 1024, "messages that nobody has read yet",
-                      "read some of the answers first"},
+                      "read some of the answers first", .is_fixed = true},
     [LIMIT_QUESTIONS] = {"QuestionsMax", 16, "questions to polkit under way for one user",
                          "answer some of them first"},
     [LIMIT_GATHERED] = {"TracerCallsMax", 4096, "calls to tracers under way for one user",
                         "wait for some of the answers first"},
     [LIMIT_CALLERS] = {"CallersMax", 256, "programs that hold sessions, subscriptions or calls",
                        "end some of them first"},
+    [LIMIT_USER_CALLERS] = {"UserCallersMax", 64,
+                            "programs of one user that hold sessions, subscriptions or calls",
+                            "end some of them first"},
     [LIMIT_UNCHECKED] = {"UncheckedMax", 64, "calls of a program that has just connected",
                          "wait for the first answer before sending more"},
 };
@@ -33,6 +40,19 @@ static const struct {
 unsigned limit_value(enum limit limit)
 {
     return limits[limit].value;
+}
+
+int limit_set(const char *name, unsigned value)
+{
+    for (size_t i = 0; i < _LIMIT_MAX; i++) {
+        if (limits[i].is_fixed || strcmp(limits[i].name, name) != 0)
+            continue;
+        if (value < 1 || value > LIMIT_VALUE_MAX)
+            return -ERANGE;
+        limits[i].value = value;
+        return 0;
+    }
+    return -ENOENT;
 }
 
 int limit_check(enum limit limit, size_t used, sd_bus_error *error)

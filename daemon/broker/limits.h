@@ -9,16 +9,17 @@
 /* Everything that a client can make the broker keep is counted, and has its limit here. */
 
 enum limit {
-    LIMIT_SESSIONS,    /* for each user */
-    LIMIT_TRACEES,     /* processes, for each user */
-    LIMIT_SUBSCRIBERS, /* for each session */
-    LIMIT_WAITERS,     /* GetEvent calls that wait, for each session */
-    LIMIT_ROUTED,      /* calls under way to one tracer */
-    LIMIT_UNREAD,      /* messages that the client, or the bus, has not read yet */
-    LIMIT_QUESTIONS,   /* to polkit under way, for each user */
-    LIMIT_GATHERED,    /* calls under way for what several tracers answer, for each user */
-    LIMIT_CALLERS,     /* of the bus that the broker has to remember */
-    LIMIT_UNCHECKED,   /* calls of one caller that wait until the bus has told who it is */
+    LIMIT_SESSIONS,     /* for each user */
+    LIMIT_TRACEES,      /* processes, for each user */
+    LIMIT_SUBSCRIBERS,  /* for each session */
+    LIMIT_WAITERS,      /* GetEvent calls that wait, for each session */
+    LIMIT_ROUTED,       /* calls under way to one tracer */
+    LIMIT_UNREAD,       /* messages that the client, or the bus, has not read yet */
+    LIMIT_QUESTIONS,    /* to polkit under way, for each user */
+    LIMIT_GATHERED,     /* calls under way for what several tracers answer, for each user */
+    LIMIT_CALLERS,      /* of the bus that the broker has to remember */
+    LIMIT_USER_CALLERS, /* the same, for each user but root */
+    LIMIT_UNCHECKED,    /* calls of one caller that wait until the bus has told who it is */
     _LIMIT_MAX,
 };
 
@@ -26,6 +27,12 @@ enum limit {
 #define SESSION_NAME_MAX 64u
 
 unsigned limit_value(enum limit limit);
+
+/* Sets one by the name that its error has, such as SessionsMax; before anything is counted.
+ * -ENOENT: there is none of that name, or it is not for the administrator to set; -ERANGE: not
+ * between 1 and LIMIT_VALUE_MAX. */
+int limit_set(const char *name, unsigned value);
+#define LIMIT_VALUE_MAX 100000u
 
 /* 0 where one more may be added to `used`, else Error.LimitExceeded, which names the limit and what
  * to do, and its negative errno. */

@@ -266,6 +266,26 @@ class Sessions(Policy):
         again.close()
         self.assert_runs_free(tracee)
 
+    def test_one_user_does_not_crowd_out_the_others(self):
+        sessions = [self.session_of(NEWS) for _ in range(64)]
+        error = self.assert_error("LimitExceeded", self.service.connect_as(NEWS).list_sessions)
+        self.assertIn("UserCallersMax", error.message)
+        self.session_of(GAMES).close()
+        self.new_session().close()
+        sessions.pop().client.close()
+        self.assert_wait(lambda: self.can_list(NEWS), "there is room again")
+
+    def can_list(self, user):
+        one = self.service.connect_as(user)
+        try:
+            one.list_sessions()
+        except wire.Error:
+            return False
+        finally:
+            one.close()
+            self.service.clients.remove(one)
+        return True
+
     def test_root_attaches_nothing_for_somebody_else(self):
         session = self.session_of(GAMES)
         roots = self.connect().session(session.id)
