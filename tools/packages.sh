@@ -42,6 +42,8 @@ system_needs=(
     'systemd-nspawn|systemd-container|systemd-container|has systemd-nspawn'
     'debootstrap|debootstrap|debootstrap|has debootstrap'
     'nsenter and unshare|util-linux|util-linux|has nsenter unshare'
+    'what builds a package|debhelper|-|has dpkg-buildpackage dh'
+    'lintian|lintian|-|has lintian'
 )
 
 aarch64_needs=(
