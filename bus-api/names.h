@@ -52,6 +52,7 @@
 #define PTRACED_OPTION_STOPS "stops"
 #define PTRACED_OPTION_STOP "stop"
 #define PTRACED_OPTION_ALL_STOP "all-stop"
+#define PTRACED_OPTION_ACCESS "access"
 #define PTRACED_OPTION_EXIT "exit"
 #define PTRACED_OPTION_SYSCALLS "syscalls"
 #define PTRACED_OPTION_RESULTS "results"
@@ -74,7 +75,13 @@
 #define PTRACED_OPTION_REPORT_ONLY "report-only"
 #define PTRACED_OPTION_CONDITION "condition"
 
+/* Values of the option access. */
+#define PTRACED_ACCESS_OBSERVE "observe"
+#define PTRACED_ACCESS_CONTROL "control"
+
 /* polkit actions. */
+#define PTRACED_ACTION_OBSERVE "org.ptraced.Tracer1.observe"
+#define PTRACED_ACTION_OBSERVE_OTHER "org.ptraced.Tracer1.observe-other"
 #define PTRACED_ACTION_CONTROL "org.ptraced.Tracer1.control"
 #define PTRACED_ACTION_CONTROL_OTHER "org.ptraced.Tracer1.control-other"
 

@@ -33,6 +33,11 @@ static const char *name_of(const struct target *t)
     return t->executable ? t->executable : t->comm;
 }
 
+static const char *access_of(const struct attach *a)
+{
+    return a->observe ? PTRACED_ACCESS_OBSERVE : PTRACED_ACCESS_CONTROL;
+}
+
 static void refuse(struct attach *a, enum polkit_verdict verdict, const char *action,
                    const char *why)
 {
@@ -47,13 +52,13 @@ static void refuse(struct attach *a, enum polkit_verdict verdict, const char *ac
             t->pid, name_of(t), action);
     else if (verdict == POLKIT_UNAVAILABLE)
         sd_bus_error_setf(&error, PTRACED_ERROR_NOT_PERMITTED,
-                          "To control process %d (%s) takes the polkit action %s, and polkit does "
+                          "To %s process %d (%s) takes the polkit action %s, and polkit does "
                           "not answer: %s",
-                          t->pid, name_of(t), action, why);
+                          access_of(a), t->pid, name_of(t), action, why);
     else
         sd_bus_error_setf(&error, PTRACED_ERROR_NOT_PERMITTED,
-                          "User %u may not control process %d (%s): polkit refuses the action %s",
-                          a->caller->uid, t->pid, name_of(t), action);
+                          "User %u may not %s process %d (%s): polkit refuses the action %s",
+                          a->caller->uid, access_of(a), t->pid, name_of(t), action);
     audit_refused(a->caller, a, action);
     attach_fail(a, &error);
 }
@@ -73,7 +78,7 @@ static const char *action_of(const struct attach *a, bool *ret_own)
     const struct subject s = subject_of(a);
 
     *ret_own = rights_is_own(&s, &a->asked);
-    return rights_action(*ret_own, a->asked.yama_scope);
+    return rights_action(*ret_own, a->observe, a->asked.yama_scope);
 }
 
 static void on_answer(enum polkit_verdict verdict, const char *why, void *userdata)
@@ -108,11 +113,11 @@ static int ask(struct attach *a)
         "user", /* a number: to look up its name may take as long as it likes */
         user,
         "access",
-        "control",
+        access_of(a),
         "requester",
         *a->asker ? a->asker : "a program that has ended",
         "polkit.message",
-        "Authentication is required to let $(requester) control $(executable) (process $(pid) of "
+        "Authentication is required to let $(requester) $(access) $(executable) (process $(pid) of "
         "user $(user))",
         NULL,
     };

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <string.h>
 
 #include "bus-api/errors.h"
 #include "bus-api/macro.h"
@@ -17,23 +18,25 @@
  * authorised. */
 
 /* Values are the tracer's to judge; it is not made for a key or type that is wrong. */
-static int read_attach_options(sd_bus_message *call, sd_bus_error *error)
+static int read_attach_options(sd_bus_message *call, bool *ret_observe, sd_bus_error *error)
 {
-    static const struct option_rule rules[] = {
-        {PTRACED_OPTION_THREADS, "s", NULL},
-        {PTRACED_OPTION_CHILDREN, "s", NULL},
-        {PTRACED_OPTION_STOP, "b", NULL},
-        {PTRACED_OPTION_ALL_STOP, "b", NULL},
-        {PTRACED_OPTION_EVENTS, "as", NULL},
-        {PTRACED_OPTION_STOPS, "as", NULL},
-        {PTRACED_OPTION_EXIT, "s", NULL},
-        {PTRACED_OPTION_SYSCALLS, "at", NULL},
-        {PTRACED_OPTION_RESULTS, "ai", NULL},
-        {PTRACED_OPTION_PASS_SIGNALS, "ai", NULL},
-        {PTRACED_OPTION_CAPTURES, "a(uussuu)", NULL},
+    const char *access = PTRACED_ACCESS_CONTROL;
+    const struct option_rule rules[] = {
+        {PTRACED_OPTION_ACCESS, "s", &access},     {PTRACED_OPTION_THREADS, "s", NULL},
+        {PTRACED_OPTION_CHILDREN, "s", NULL},      {PTRACED_OPTION_STOP, "b", NULL},
+        {PTRACED_OPTION_ALL_STOP, "b", NULL},      {PTRACED_OPTION_EVENTS, "as", NULL},
+        {PTRACED_OPTION_STOPS, "as", NULL},        {PTRACED_OPTION_EXIT, "s", NULL},
+        {PTRACED_OPTION_SYSCALLS, "at", NULL},     {PTRACED_OPTION_RESULTS, "ai", NULL},
+        {PTRACED_OPTION_PASS_SIGNALS, "ai", NULL}, {PTRACED_OPTION_CAPTURES, "a(uussuu)", NULL},
     };
 
-    return options_read(call, rules, ELEMENTSOF(rules), error);
+    int r = options_read(call, rules, ELEMENTSOF(rules), error);
+
+    *ret_observe = strcmp(access, PTRACED_ACCESS_OBSERVE) == 0;
+    if (r >= 0 && !*ret_observe && strcmp(access, PTRACED_ACCESS_CONTROL) != 0)
+        return sd_bus_error_set(error, PTRACED_ERROR_INVALID_OPTION,
+                                "The option \"access\" is neither \"observe\" nor \"control\"");
+    return r;
 }
 
 static int may_attach(const struct session *s, struct caller *c, sd_bus_message *call,
@@ -72,12 +75,13 @@ static int open_process(pid_t pid, int *ret_pidfd, sd_bus_error *error)
 int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error)
 {
     uint32_t pid;
+    bool observe;
     int r, pidfd;
 
     r = sd_bus_message_read(call, "u", &pid);
     if (r < 0)
         return r;
-    r = read_attach_options(call, error);
+    r = read_attach_options(call, &observe, error);
     if (r < 0)
         return r;
     r = check_number(pid, "process", error);
@@ -89,19 +93,20 @@ int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd
     r = open_process((pid_t)pid, &pidfd, error);
     if (r < 0)
         return r;
-    return attach_begin(s, c, call, pidfd, 0, error);
+    return attach_begin(s, c, call, pidfd, 0, observe, error);
 }
 
 int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
                       sd_bus_error *error)
 {
     int r, received, pidfd;
+    bool observe;
     pid_t pid;
 
     r = sd_bus_message_read(call, "h", &received);
     if (r < 0)
         return r;
-    r = read_attach_options(call, error);
+    r = read_attach_options(call, &observe, error);
     if (r < 0)
         return r;
     r = process_of_pidfd(received, &pid);
@@ -119,18 +124,19 @@ int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
     pidfd = fcntl(received, F_DUPFD_CLOEXEC, 3);
     if (pidfd < 0)
         return -errno;
-    return attach_begin(s, c, call, pidfd, 0, error);
+    return attach_begin(s, c, call, pidfd, 0, observe, error);
 }
 
 int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error)
 {
     uint32_t tid;
+    bool observe;
     int r;
 
     r = sd_bus_message_read(call, "u", &tid);
     if (r < 0)
         return r;
-    r = read_attach_options(call, error);
+    r = read_attach_options(call, &observe, error);
     if (r < 0)
         return r;
     r = check_number(tid, "thread", error);
@@ -139,5 +145,5 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
     r = may_attach(s, c, call, error);
     if (r < 0)
         return r;
-    return attach_begin(s, c, call, -1, (pid_t)tid, error);
+    return attach_begin(s, c, call, -1, (pid_t)tid, observe, error);
 }

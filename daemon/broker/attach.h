@@ -49,7 +49,8 @@ struct attach {
     sd_event_source *timer;
 
     int pidfd;
-    pid_t tid; /* 0: the whole process */
+    pid_t tid;    /* 0: the whole process */
+    bool observe; /* without control */
     struct target target;
     struct tracee *tracee;
 
@@ -72,7 +73,7 @@ struct attach *attach_find(const struct session *s, pid_t pid);
 /* Starts the chain. Takes the pidfd in any case; -1: the keeper finds the process of the thread. 1
  * when the call will be answered later. */
 int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int pidfd, pid_t tid,
-                 sd_bus_error *error);
+                 bool observe, sd_bus_error *error);
 
 /* ---- attach-authorize.c ---- */
 

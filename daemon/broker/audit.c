@@ -12,6 +12,7 @@
 
 #include "bus-api/audit.h"
 #include "bus-api/macro.h"
+#include "bus-api/names.h"
 #include "daemon/broker/attach.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
@@ -60,12 +61,17 @@ static void add_caller(struct entry *e, uid_t uid, const char *name)
     add(e, PTRACED_AUDIT_CALLER "=%s", name);
 }
 
-static void add_target(struct entry *e, pid_t pid, const char *executable)
+static const char *access_name(bool observe)
+{
+    return observe ? PTRACED_ACCESS_OBSERVE : PTRACED_ACCESS_CONTROL;
+}
+
+static void add_target(struct entry *e, pid_t pid, const char *executable, bool observe)
 {
     add(e, PTRACED_AUDIT_PID "=%d", pid);
     if (executable)
         add(e, PTRACED_AUDIT_EXECUTABLE "=%s", executable);
-    add(e, PTRACED_AUDIT_ACCESS "=control");
+    add(e, PTRACED_AUDIT_ACCESS "=%s", access_name(observe));
 }
 
 /* Its last field is the message. */
@@ -191,10 +197,11 @@ void audit_refused(const struct caller *c, const struct attach *a, const char *w
     add(&e, PTRACED_AUDIT_ACTION "=%s", what);
     add(&e, PTRACED_AUDIT_COUNT "=1");
     if (a)
-        add_target(&e, a->asked.pid, a->asked.executable);
+        add_target(&e, a->asked.pid, a->asked.executable, a->observe);
     if (a)
-        finish(&e, b, "User %u (%s) is refused control of process %d (%s): %s", c->uid, c->name,
-               a->asked.pid, a->asked.executable ? a->asked.executable : a->asked.comm, what);
+        finish(&e, b, "User %u (%s) may not %s process %d (%s): refused %s", c->uid, c->name,
+               access_name(a->observe), a->asked.pid,
+               a->asked.executable ? a->asked.executable : a->asked.comm, what);
     else
         finish(&e, b, "User %u (%s) is refused %s", c->uid, c->name, what);
 }
@@ -210,11 +217,11 @@ void audit_granted(const struct attach *a, const char *action)
         return;
     begin(&e, PTRACED_AUDIT_GRANT_ID, LOG_INFO);
     add_caller(&e, c->uid, c->name);
-    add_target(&e, a->asked.pid, a->asked.executable);
+    add_target(&e, a->asked.pid, a->asked.executable, a->observe);
     add(&e, PTRACED_AUDIT_ACTION "=%s", action);
-    finish(&e, a->broker, "User %u (%s) may control process %d (%s): polkit allows %s", c->uid,
-           c->name, a->asked.pid, a->asked.executable ? a->asked.executable : a->asked.comm,
-           action);
+    finish(&e, a->broker, "User %u (%s) may %s process %d (%s): polkit allows %s", c->uid, c->name,
+           access_name(a->observe), a->asked.pid,
+           a->asked.executable ? a->asked.executable : a->asked.comm, action);
 }
 
 static void note_attach(struct attachment *a, const struct attach *by)
@@ -222,6 +229,7 @@ static void note_attach(struct attachment *a, const struct attach *by)
     const char *executable = by->asked.executable ? by->asked.executable : by->target.executable;
 
     a->executable = executable ? strdup(executable) : NULL;
+    a->observe = by->observe;
 }
 
 void audit_attached(struct attachment *a, const struct attach *by)
@@ -238,7 +246,7 @@ void audit_attached(struct attachment *a, const struct attach *by)
     begin(&e, PTRACED_AUDIT_ATTACH_ID, LOG_INFO);
     add_caller(&e, by && by->caller ? by->caller->uid : s->uid, name);
     add(&e, PTRACED_AUDIT_SESSION "=%s", s->id);
-    add_target(&e, a->tracee->pid, a->executable);
+    add_target(&e, a->tracee->pid, a->executable, a->observe);
     finish(&e, s->broker, "Session %s of user %u (%s) traces process %d (%s)", s->id, s->uid, name,
            a->tracee->pid,
            a->executable ? a->executable
@@ -264,7 +272,7 @@ void audit_released(const struct attachment *a, const char *why)
           lost ? LOG_NOTICE : LOG_INFO);
     add_caller(&e, s->uid, s->holder);
     add(&e, PTRACED_AUDIT_SESSION "=%s", s->id);
-    add_target(&e, a->tracee->pid, a->executable);
+    add_target(&e, a->tracee->pid, a->executable, a->observe);
     add(&e, PTRACED_AUDIT_REASON "=%s", why);
     if (a->since_usec)
         add(&e, PTRACED_AUDIT_USEC "=%" PRIu64, usec);

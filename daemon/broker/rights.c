@@ -22,10 +22,11 @@ bool rights_is_own(const struct subject *s, const struct target *t)
            t->user_namespace == s->user_namespace;
 }
 
-const char *rights_action(bool own, uint32_t yama_scope)
+const char *rights_action(bool own, bool observe, uint32_t yama_scope)
 {
-    return own && yama_scope < YAMA_ADMINISTRATOR ? PTRACED_ACTION_CONTROL
-                                                  : PTRACED_ACTION_CONTROL_OTHER;
+    if (own && yama_scope < YAMA_ADMINISTRATOR)
+        return observe ? PTRACED_ACTION_OBSERVE : PTRACED_ACTION_CONTROL;
+    return observe ? PTRACED_ACTION_OBSERVE_OTHER : PTRACED_ACTION_CONTROL_OTHER;
 }
 
 int rights_check_machine(const struct target *t, sd_bus_error *error)

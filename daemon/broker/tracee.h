@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -32,6 +33,7 @@ struct attachment {
     uint32_t n_threads;  /* when the tracer was asked last */
     uint64_t since_usec; /* CLOCK_MONOTONIC; 0: a broker before us knew */
     char *executable;    /* escaped; NULL: unknown */
+    bool observe;        /* as it was attached, for the audit trail */
 };
 
 /* The tracer may be NULL. A tracee that has neither attachments nor requests is gone with the next

@@ -344,6 +344,7 @@ static int get_attachment(struct process *p, struct session *s, const struct att
             return r;
         a->all_stop = o->all_stop;
         a->grant = grant_ref(o->grant);
+        a->observe = o->observe;
     }
     *ret = a;
     return 0;
@@ -367,6 +368,7 @@ static void settle_scan(struct trace *t, struct attachment *a, const struct atta
         resume_kick(tracee);
     }
     process_drop_empty(t, a->process, REMOVED_ENDED); /* see is_taken_over() */
+    a->observe = a->observe && o->observe;
     a->follow_threads = a->follow_threads || o->follow_threads;
     a->follow_children = a->follow_children || o->follow_children;
 }

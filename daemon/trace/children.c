@@ -62,6 +62,7 @@ static void follow_into(struct trace *t, struct attachment *parent, struct proce
         return;
     }
     a->grant = grant_ref(parent->grant);
+    a->observe = parent->observe;
     a->all_stop = parent->all_stop;
     a->follow_threads = parent->follow_threads;
     a->follow_children = true;

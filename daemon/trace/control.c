@@ -198,6 +198,11 @@ static int continue_engine(struct trace *t, struct tracee *tracee, struct engine
     return 1;
 }
 
+static bool takes_control(const struct continue_options *o)
+{
+    return o->mode != RESUME_RUN || o->signo != 0 || o->suppress;
+}
+
 static int continue_thread(struct trace *t, struct session *s, pid_t pid, pid_t tid,
                            const struct continue_options *o)
 {
@@ -207,6 +212,8 @@ static int continue_thread(struct trace *t, struct session *s, pid_t pid, pid_t 
 
     if (r < 0)
         return r;
+    if (e->attachment->observe && takes_control(o))
+        return -EACCES;
     if (o->signo != 0 && e->held && !takes_a_signal(tracee))
         return -ENOMSG;
     return continue_engine(t, tracee, e, o);
@@ -223,6 +230,8 @@ static int continue_process(struct trace *t, struct session *s, pid_t pid,
         return -ENOMSG;
     if (!a)
         return -EUNATCH;
+    if (a->observe && takes_control(o))
+        return -EACCES;
     a->has_stopped = false;
     for (tracee = TAILQ_FIRST(&a->process->tracees); tracee; tracee = next) {
         struct engine *e = engine_find(tracee, a);

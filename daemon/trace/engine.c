@@ -157,6 +157,9 @@ void engine_tell(struct trace *trace, struct tracee *t, struct engine *engine, s
     if (hold && event) {
         event_unref(engine->held);
         engine->held = event_ref(event);
+        engine->held_since = event_now_usec();
+        if (engine->attachment->observe)
+            trace->observers_hold = true;
         engine->interrupting = false;
         engine->mode = RESUME_RUN;
         if (engine->attachment->all_stop && !engine->attachment->has_stopped)

@@ -32,6 +32,7 @@ struct attachment {
     uint64_t serial; /* of the last event */
     struct filter *filter;
     struct grant *grant; /* NULL: everything */
+    bool observe;        /* it may not change the process, nor hold it for long: observe.h */
     bool pinned;         /* an attach works on it: it is not freed */
     bool is_lost;        /* and it would have been, for it is beyond its grant */
     bool all_stop;       /* a stop of one thread stops all */
@@ -48,10 +49,11 @@ struct attachment {
 struct engine {
     struct engine *next; /* of the same tracee */
     struct attachment *attachment;
-    struct event *held; /* the event by which the session holds the thread, or NULL */
-    bool fresh;         /* made by an attach that may still fail */
-    bool interrupting;  /* the session waits for its interrupt to take effect */
-    uint8_t mode;       /* enum resume_mode: how it lets the thread run, until it holds it again */
+    struct event *held;  /* the event by which the session holds the thread, or NULL */
+    uint64_t held_since; /* CLOCK_MONOTONIC, usec */
+    bool fresh;          /* made by an attach that may still fail */
+    bool interrupting;   /* the session waits for its interrupt to take effect */
+    uint8_t mode;        /* enum resume_mode: how it lets the thread run, until it holds it again */
     uint64_t range_start, range_end; /* RESUME_STEP goes on while the program counter is inside */
 };
 

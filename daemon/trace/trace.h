@@ -58,6 +58,7 @@ struct trace {
     bool leaving;               /* the tracer ends: what it leaves is the guardian's */
     bool chaperones_due;        /* the last breakpoint of a process may have gone */
     bool steps_in_place;        /* a thread waits for stepover_run_later() */
+    bool observers_hold;        /* observe_let_go() is to be called */
     bool gather; /* a thread of an all-stop attachment has stopped: the others are to follow */
 };
 
@@ -91,6 +92,7 @@ struct attach_options {
     struct filter *filter; /* borrowed */
     struct grant *grant;   /* borrowed; NULL: everything; of the first attach to a process */
     bool filter_is_given;  /* it replaces one that the session has for the process already */
+    bool observe;          /* see observe.h; an attach without it gives control, and that stays */
     bool follow_threads;
     bool follow_children;
     bool all_stop; /* a stop of one thread stops all */
@@ -124,7 +126,7 @@ struct continue_options {
 
 /* 1 where a stop was given up, 0 where there was none. A replacement is for one thread (tid is not
  * 0) that stands at a signal, or in a stop that the kernel treats as one: a step's, a breakpoint's;
- * else -ENOMSG, and nothing is resumed. */
+ * else -ENOMSG, and nothing is resumed. An observer can only let a thread run: else -EACCES. */
 int trace_continue(struct trace *t, struct session *s, pid_t pid, pid_t tid,
                    const struct continue_options *o);
 

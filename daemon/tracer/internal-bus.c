@@ -93,6 +93,7 @@ static int attach(struct trace *t, struct session *s, const struct pidref *pidre
         .follow_children = request->follow_children,
         .all_stop = request->all_stop,
         .stop = request->stop,
+        .observe = request->observe,
     };
     int r;
 

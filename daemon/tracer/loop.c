@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sys/wait.h>
 
+#include "daemon/tracer/access.h"
 #include "daemon/tracer/loop.h"
 #include "daemon/tracer/stream.h"
 #include "daemon/tracer/tracer.h"
@@ -89,6 +90,13 @@ int loop_run(struct tracer *t)
     if (r < 0)
         return r;
     while (!t->exiting) {
+        if (t->trace->observers_hold) {
+            r = access_watch_holds(t);
+            if (r >= 0)
+                r = serve_requests(t);
+            if (r < 0)
+                return r;
+        }
         r = trace_next(t->trace, has_output(t) ? WNOHANG : 0, &report);
         if (r < 0 && r != -EINTR)
             return r;

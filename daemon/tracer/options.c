@@ -40,6 +40,14 @@ static int read_stop(sd_bus_message *m, const char *key, void *ret, sd_bus_error
     return options_read_bool(m, &request->stop);
 }
 
+static int read_access(sd_bus_message *m, const char *key, void *ret, sd_bus_error *error)
+{
+    struct attach_request *request = ret;
+
+    return options_read_word(m, key, PTRACED_ACCESS_OBSERVE, PTRACED_ACCESS_CONTROL,
+                             &request->observe, error);
+}
+
 static int read_all_stop(sd_bus_message *m, const char *key, void *ret, sd_bus_error *error)
 {
     struct attach_request *request = ret;
@@ -258,6 +266,7 @@ static const struct option attach_options[] = {
     {PTRACED_OPTION_CHILDREN, "s", read_children},
     {PTRACED_OPTION_STOP, "b", read_stop},
     {PTRACED_OPTION_ALL_STOP, "b", read_all_stop},
+    {PTRACED_OPTION_ACCESS, "s", read_access},
     FILTER_OPTIONS(IN_ATTACH),
     {NULL},
 };

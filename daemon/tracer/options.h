@@ -16,6 +16,7 @@ struct attach_request {
     bool follow_children;
     bool all_stop;
     bool stop;
+    bool observe;
 };
 
 #define ATTACH_REQUEST_DEFAULT                                                                     \

@@ -11,6 +11,7 @@
 #include "bus-api/names.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/regs.h"
+#include "daemon/tracer/access.h"
 #include "daemon/tracer/breakpoint-bus.h"
 #include "daemon/tracer/memory-bus.h"
 #include "daemon/tracer/objects.h"
@@ -59,6 +60,8 @@ static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *erro
         r = options_read_continue(m, false, &options, error);
     if (r >= 0)
         r = trace_continue(o.tracer->trace, o.session->core, pid_of(&o), 0, &options);
+    if (r == -EACCES)
+        return access_refuse(m, error);
     return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 

@@ -7,6 +7,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/trace/procfs.h"
+#include "daemon/tracer/access.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
 #include "daemon/tracer/registers-bus.h"
@@ -58,11 +59,13 @@ static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *err
     return r < 0 ? r : sd_bus_reply_method_return(m, "b", r > 0);
 }
 
-static int continue_thread(const struct process_object *o, pid_t tid,
+static int continue_thread(sd_bus_message *m, const struct process_object *o, pid_t tid,
                            const struct continue_options *options, sd_bus_error *error)
 {
     int r = trace_continue(o->tracer->trace, o->session->core, pid_of(o), tid, options);
 
+    if (r == -EACCES)
+        return access_refuse(m, error);
     if (r == -ENOMSG)
         return sd_bus_error_setf(error, PTRACED_ERROR_INVALID_OPTION,
                                  "Option 'signal': thread %d of process %d does not stand at a "
@@ -81,7 +84,7 @@ static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *erro
     if (r >= 0)
         r = options_read_continue(m, true, &options, error);
     if (r >= 0)
-        r = continue_thread(&o, tracee->tid, &options, error);
+        r = continue_thread(m, &o, tracee->tid, &options, error);
     return r < 0 ? r : sd_bus_reply_method_return(m, "b", r > 0);
 }
 
@@ -97,7 +100,7 @@ static int method_step(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (r >= 0)
         r = objects_check_held(&o, tracee, error);
     if (r >= 0)
-        r = continue_thread(&o, tracee->tid, &options, error);
+        r = continue_thread(m, &o, tracee->tid, &options, error);
     return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 

@@ -10,6 +10,7 @@
 #include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "daemon/keeper/control.h"
+#include "daemon/tracer/access.h"
 #include "daemon/tracer/control.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/stream.h"
@@ -133,6 +134,7 @@ struct tracer *tracer_free(struct tracer *t)
         tracer_session_free(s);
     }
     ledger_unmap(t->ledger);
+    sd_event_source_disable_unref(t->holds_timer);
     sd_event_unref(t->event);
     close(t->control_fd);
     free(t);
@@ -231,6 +233,9 @@ static int serve(struct tracer *t, int fd, sd_bus **ret)
         (r = sd_bus_negotiate_fds(bus, true)) < 0 || (r = sd_bus_start(bus)) < 0)
         return r;
     r = objects_register(t, bus);
+    if (r < 0)
+        return r;
+    r = access_add(t, bus);
     if (r < 0)
         return r;
     r = sd_bus_add_filter(bus, NULL, on_disconnected, t);

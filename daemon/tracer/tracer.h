@@ -44,6 +44,7 @@ struct tracer {
     bool output_pending; /* a queue has something for the broker */
     bool check_idle;     /* something ended: perhaps nothing is left */
     bool idle_told;
+    sd_event_source *holds_timer; /* NULL until an observer has held a thread (access.h) */
     bool rearm;     /* an event source was changed while the event loop stood prepared */
     bool releasing; /* letting go of everything, then exit */
     bool exiting;

@@ -26,6 +26,8 @@ class Service(polkit.PolkitService):
         if (action.lookup("executable").indexOf("/forbidden") >= 0)
             return polkit.Result.NO;
     }}
+    if (action.id == "org.ptraced.Tracer1.observe" && action.lookup("access") == "observe")
+        return polkit.Result.YES;
     if (action.id == "org.ptraced.Tracer1.control-other" && action.lookup("executable").indexOf("/allowed") >= 0)
         return polkit.Result.YES;
     """
@@ -99,6 +101,17 @@ class Asked(Policy):
             self.new_session().attach(self.tracee_of(NEWS).pid)
         finally:
             os.kill(self.service.polkit.pid, signal.SIGCONT)
+
+    def test_observing_is_an_action_of_its_own(self):
+        tracee = self.tracee_of(NEWS)
+        session = self.session_of(NEWS)
+        process = session.attach(tracee.pid, access="observe")
+        self.assertTrue(process.list_threads())
+        self.assert_error("NotPermitted", process.kill)
+        self.assert_error(ASK_ME, session.attach, tracee.pid, access="control")
+        self.assert_error("NotPermitted", process.kill)
+        message = self.assert_refused(session, self.tracee_of(GAMES, "b"), ASK_ME, access="observe")
+        self.assertIn("org.ptraced.Tracer1.observe-other", message)
 
     def test_thread_of_ones_own_is_asked_for_like_a_process(self):
         tracee = self.tracee_of(GAMES)

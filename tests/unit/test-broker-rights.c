@@ -58,10 +58,13 @@ static void of_whom_nothing_is_known_nothing_is_his(void **state)
 
 static void yama_makes_it_an_administrators(void **state)
 {
-    assert_string_equal(rights_action(true, 0), PTRACED_ACTION_CONTROL);
-    assert_string_equal(rights_action(true, 1), PTRACED_ACTION_CONTROL);
-    assert_string_equal(rights_action(true, 2), PTRACED_ACTION_CONTROL_OTHER);
-    assert_string_equal(rights_action(false, 0), PTRACED_ACTION_CONTROL_OTHER);
+    assert_string_equal(rights_action(true, false, 0), PTRACED_ACTION_CONTROL);
+    assert_string_equal(rights_action(true, false, 1), PTRACED_ACTION_CONTROL);
+    assert_string_equal(rights_action(true, false, 2), PTRACED_ACTION_CONTROL_OTHER);
+    assert_string_equal(rights_action(false, false, 0), PTRACED_ACTION_CONTROL_OTHER);
+    assert_string_equal(rights_action(true, true, 1), PTRACED_ACTION_OBSERVE);
+    assert_string_equal(rights_action(true, true, 2), PTRACED_ACTION_OBSERVE_OTHER);
+    assert_string_equal(rights_action(false, true, 0), PTRACED_ACTION_OBSERVE_OTHER);
 }
 
 static void yama_forbids_all(void **state)
