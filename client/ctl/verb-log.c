@@ -26,17 +26,22 @@ static void add(struct command *c, const char *word)
         c->words[c->n++] = word;
 }
 
+/* Anybody can write entries with our ids into the journal; what the journal adds itself, the unit,
+ * nobody can forge. */
 static int add_place(struct command *command, const struct options *o)
 {
     switch (o->transport_given ? o->transport : PTRACED_TRANSPORT_SYSTEM) {
     case PTRACED_TRANSPORT_SYSTEM:
+        add(command, "_SYSTEMD_UNIT=ptraced.service");
         return CTL_OK;
     case PTRACED_TRANSPORT_USER:
         add(command, "--user");
+        add(command, "_SYSTEMD_USER_UNIT=ptraced.service");
         return CTL_OK;
     case PTRACED_TRANSPORT_MACHINE:
         add(command, "--machine");
         add(command, o->host);
+        add(command, "_SYSTEMD_UNIT=ptraced.service");
         return CTL_OK;
     case PTRACED_TRANSPORT_REMOTE:
         return report_usage("The journal of another host is read there: ssh %s ptracectl log",
@@ -64,8 +69,8 @@ static void add_looks(struct command *command, const struct options *o, char lin
     if (o->lines > 0) {
         snprintf(lines, 32, "--lines=%llu", (unsigned long long)o->lines);
         add(command, lines);
-    } else
-        add(command, "--pager-end");
+    } else if (isatty(STDOUT_FILENO) && !o->no_pager && o->json == JSON_OFF)
+        add(command, "--pager-end"); /* the last thousand */
 }
 
 int verb_log(struct context *c, int n_arguments, char **arguments)

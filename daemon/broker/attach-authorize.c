@@ -214,11 +214,13 @@ int attach_authorize(struct attach *a, sd_bus_error *error)
     if (a->grant != ATTACH_NOTHING)
         return check_program(a, error);
     if (auth_is_unlimited(a->caller)) {
-        if (a->broker->mode == BROKER_SYSTEM && a->session->uid != a->caller->uid)
+        if (a->broker->mode == BROKER_SYSTEM && a->session->uid != a->caller->uid) {
+            audit_refused(a->caller, NULL, "Attach");
             return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                      "What root attaches in session %s, user %u would control; "
                                      "attach in a session of your own",
                                      a->session->id, a->session->uid);
+        }
         a->grant = ATTACH_EVERYTHING;
         return 1;
     }

@@ -120,20 +120,28 @@ static void refusals_free(struct refusals *r)
     free(r);
 }
 
-static int on_refusals(sd_event_source *source, uint64_t usec, void *userdata)
+static void tell_count(struct refusals *r)
 {
-    struct refusals *r = userdata;
     struct entry e;
 
-    if (r->n == 0) {
-        refusals_free(r);
-        return 0;
-    }
+    if (r->n == 0)
+        return;
     begin(&e, PTRACED_AUDIT_REFUSAL_ID, LOG_NOTICE);
     add(&e, PTRACED_AUDIT_UID "=%u", r->uid);
     add(&e, PTRACED_AUDIT_COUNT "=%u", r->n);
     finish(&e, r->broker, "User %u was refused %u more times", r->uid, r->n);
     r->n = 0;
+}
+
+static int on_refusals(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct refusals *r = userdata;
+
+    if (r->n == 0) {
+        refusals_free(r);
+        return 0;
+    }
+    tell_count(r);
     (void)sd_event_source_set_time_relative(source, REFUSALS_USEC);
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
@@ -181,8 +189,12 @@ void audit_init(struct audit *a)
 
 void audit_done(struct audit *a)
 {
-    while (!list_empty(&a->refusals))
-        refusals_free(LIST_FIRST(&a->refusals, struct refusals, refusals));
+    struct refusals *r;
+
+    while ((r = LIST_FIRST(&a->refusals, struct refusals, refusals))) {
+        tell_count(r);
+        refusals_free(r);
+    }
 }
 
 void audit_refused(const struct caller *c, const struct attach *a, const char *what)
@@ -264,6 +276,7 @@ void audit_released(const struct attachment *a, const char *why)
     const struct session *s = a->session;
     bool lost = is_loss(why);
     uint64_t usec = a->since_usec ? now_usec() - a->since_usec : 0;
+    char after[48] = "";
     struct entry e;
 
     if (!is_told(s->broker))
@@ -274,10 +287,11 @@ void audit_released(const struct attachment *a, const char *why)
     add(&e, PTRACED_AUDIT_SESSION "=%s", s->id);
     add_target(&e, a->tracee->pid, a->executable, a->observe);
     add(&e, PTRACED_AUDIT_REASON "=%s", why);
-    if (a->since_usec)
+    if (a->since_usec) {
         add(&e, PTRACED_AUDIT_USEC "=%" PRIu64, usec);
-    finish(&e, s->broker,
-           "Session %s of user %u %s process %d after %" PRIu64 ".%03" PRIu64 " s: %s", s->id,
-           s->uid, lost ? "has lost" : "has released", a->tracee->pid, usec / 1000000,
-           usec / 1000 % 1000, why);
+        snprintf(after, sizeof(after), " after %" PRIu64 ".%03" PRIu64 " s", usec / 1000000,
+                 usec / 1000 % 1000);
+    }
+    finish(&e, s->broker, "Session %s of user %u %s process %d%s: %s", s->id, s->uid,
+           lost ? "has lost" : "has released", a->tracee->pid, after, why);
 }

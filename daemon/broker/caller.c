@@ -173,12 +173,11 @@ static int read_credentials(sd_bus_message *m, struct caller *c)
     return r < 0 ? r : has_uid ? 0 : -ENODATA;
 }
 
-/* Root is not kept out by its own. */
-static int check_user(const struct caller *c, sd_bus_error *error)
+int caller_check_user(const struct caller *c, sd_bus_error *error)
 {
     size_t n = 0;
 
-    if (c->uid == 0)
+    if (c->uid == 0 || c->broker->client || is_needed(c))
         return 0;
     LIST_FOREACH(struct caller, other, &c->broker->callers, callers)
         if (other != c && other->known && other->uid == c->uid && is_needed(other))
@@ -186,25 +185,13 @@ static int check_user(const struct caller *c, sd_bus_error *error)
     return limit_check(LIMIT_USER_CALLERS, n, error);
 }
 
-static void refuse_all(const struct caller *c, const sd_bus_error *error)
-{
-    LIST_FOREACH(struct unchecked, u, &c->unchecked, calls)
-        sd_bus_reply_method_error(u->message, error);
-}
-
 static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-    _cleanup_bus_error_ sd_bus_error refusal = SD_BUS_ERROR_NULL;
     struct caller *c = userdata;
 
     c->query = sd_bus_slot_unref(c->query);
     if (sd_bus_message_is_method_error(m, NULL) || read_credentials(m, c) < 0) {
         refuse_unchecked(c, sd_bus_message_get_error(m));
-        caller_gone(c);
-        return 1;
-    }
-    if (check_user(c, &refusal) < 0) {
-        refuse_all(c, &refusal);
         caller_gone(c);
         return 1;
     }

@@ -42,6 +42,11 @@ struct caller {
 /* Begins to tell callers apart; to be called before any object is added to the bus. */
 int callers_start(struct broker *b);
 
+/* Whether a caller may begin to have something here: a user's programs are counted
+ * (UserCallersMax), but for root's. It is asked where that begins, with a session; so whoever has
+ * one can end it. */
+int caller_check_user(const struct caller *c, sd_bus_error *error);
+
 /* Nobody of them has anything here, or waits for anything. */
 bool callers_are_idle(const struct broker *b);
 

@@ -15,6 +15,8 @@ struct credentials {
     uint64_t user_namespace;
     bool undumpable;
     bool one_program;
+    uint64_t device; /* of that */
+    uint64_t inode;
 };
 
 static int append(sd_bus_message *m, bool everything, const struct credentials *c)
@@ -28,8 +30,8 @@ static int append(sd_bus_message *m, bool everything, const struct credentials *
     if (r >= 0)
         r = sd_bus_message_append_array(m, 'u', c->groups, c->n_groups * sizeof(gid_t));
     if (r >= 0)
-        r = sd_bus_message_append(m, "ttbb", c->permitted, c->user_namespace, (int)c->undumpable,
-                                  (int)c->one_program);
+        r = sd_bus_message_append(m, "ttbbtt", c->permitted, c->user_namespace, (int)c->undumpable,
+                                  (int)c->one_program, c->device, c->inode);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -62,6 +64,8 @@ int grant_append(sd_bus_message *m, const struct attach *a)
                           .user_namespace = t->user_namespace,
                           .undumpable = !t->dumpable,
                           .one_program = true, /* that polkit was told of */
+                          .device = t->program_device,
+                          .inode = t->program_inode,
                       });
     }
     return -EACCES;

@@ -23,7 +23,8 @@ static int on_released(sd_bus_message *m, void *userdata, sd_bus_error *ret_erro
 {
     struct broker *b = userdata;
 
-    return sd_event_exit(b->event, 0);
+    b->idle.released = true; /* what follows is on_turn()'s */
+    return 0;
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -46,7 +47,7 @@ static int on_turn(sd_event_source *source, void *userdata)
     int r;
 
     if (b->idle.leaving)
-        return 0;
+        return b->idle.released && is_idle(b) ? sd_event_exit(b->event, 0) : 0;
     if (!is_idle(b))
         return sd_event_source_set_enabled(b->idle.timer, SD_EVENT_OFF);
     r = sd_event_source_set_time_relative(b->idle.timer, b->idle.usec);

@@ -11,12 +11,13 @@ struct broker;
 /* The end of a broker that nobody needs: the bus starts one with the next call.
  *
  * systemd is told first (STOPPING=1), so that a start that the bus asks for from then on waits for
- * our end. Then the name is given back, and when the bus has confirmed that, all that was sent to
- * us by that name has been handled. What would have made us needed in between, a new session, is
- * refused, with the advice to call again. */
+ * our end. Then the name is given back; when the bus has confirmed that, all that was sent to us by
+ * that name is here, and we go when all of it is answered. What would have made us needed in
+ * between, a new session, is refused, with the advice to call again. */
 struct idle {
     uint64_t usec; /* without any need; 0: it stays */
     bool leaving;
+    bool released; /* the name */
     sd_event_source *post;
     sd_event_source *timer;
 };

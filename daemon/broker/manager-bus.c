@@ -106,6 +106,9 @@ static int method_create_session(sd_bus_message *m, void *userdata, sd_bus_error
     if (b->idle.leaving)
         return sd_bus_error_set(error, PTRACED_ERROR_TIMED_OUT,
                                 "The service is just ending, since nobody needed it; call again");
+    r = caller_check_user(c, error);
+    if (r < 0)
+        return r;
     r = limit_check(LIMIT_SESSIONS, session_count(b, c->uid), error);
     if (r < 0)
         return r;

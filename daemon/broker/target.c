@@ -96,6 +96,10 @@ static int read_fact(sd_bus_message *m, const char *key, struct target *t)
         return sd_bus_message_read(m, "v", "t", &t->permitted);
     if (strcmp(key, "user-namespace") == 0)
         return sd_bus_message_read(m, "v", "t", &t->user_namespace);
+    if (strcmp(key, "program-device") == 0)
+        return sd_bus_message_read(m, "v", "t", &t->program_device);
+    if (strcmp(key, "program-inode") == 0)
+        return sd_bus_message_read(m, "v", "t", &t->program_inode);
     if (strcmp(key, "yama-scope") == 0)
         return sd_bus_message_read(m, "v", "u", &t->yama_scope);
     if (strcmp(key, "dumpable") == 0)

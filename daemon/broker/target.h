@@ -21,6 +21,8 @@ struct target {
     gid_t gids[3];
     uint64_t permitted;      /* capabilities */
     uint64_t user_namespace; /* 0: unknown */
+    uint64_t program_device; /* of the executable; 0: unknown */
+    uint64_t program_inode;
     bool dumpable;
     bool kernel_thread;
     bool zombie;

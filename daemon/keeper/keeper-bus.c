@@ -43,6 +43,9 @@ static int append_inspection(sd_bus_message *m, const struct inspection *i, bool
                               "own", "b", (int)own,                        /* */
                               "tracer-pid", "u", (uint32_t)i->tracer);
     if (r >= 0)
+        r = sd_bus_message_append(m, "{sv}{sv}", "program-device", "t", i->program_device,
+                                  "program-inode", "t", i->program_inode);
+    if (r >= 0)
         r = append_ids(m, "uids", i->uids);
     if (r >= 0)
         r = append_ids(m, "gids", i->gids);

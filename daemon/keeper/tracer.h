@@ -30,7 +30,7 @@ struct tracer {
      * broker hears of its death before that, others would attach into. -1: none */
     int peer_fd;
     struct ledger *ledger;
-    struct repair *repair; /* planned in the tracer's exit, run after its death */
+    struct repair *repair;    /* planned in the tracer's exit, run after its death */
     bool held;                /* in its exit, for the repair */
     sd_event_source *holding; /* while that lasts; may be NULL */
 };

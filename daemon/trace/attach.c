@@ -191,6 +191,7 @@ static int scan_thread(pid_t tid, void *userdata)
     int r;
 
     if (known && is_taken_over(known)) {
+        scan->process->n_execs++;
         process_remove_tracee(scan->trace, known);
         known = NULL;
     }
@@ -306,6 +307,7 @@ int attach_cover(struct trace *t, struct process *p)
     r = scan_process(&scan);
     p->n_tracees--;
     seize_end(&scan.seize);
+    process_drop_empty(t, p, REMOVED_ENDED); /* see is_taken_over() */
     return r;
 }
 

@@ -264,6 +264,8 @@ int trace_kill(struct trace *t, struct session *s, pid_t pid)
 
     if (!a)
         return -EUNATCH;
+    if (process_check_grant(a) < 0) /* it is about to be lost */
+        return -ESRCH;
     r = pidref_signal(&a->process->pidref, SIGKILL);
     if (r < 0)
         return r;

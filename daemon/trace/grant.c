@@ -20,6 +20,7 @@ int credentials_read(pid_t pid, pid_t tid, struct credentials *ret)
         .user_namespace = proc_read_user_namespace(pid, tid),
         .dumpable = proc_is_dumpable(pid, tid, &status),
     };
+    (void)proc_read_program(pid, tid, &ret->program.device, &ret->program.inode);
     memcpy(ret->uids, status.uids, sizeof(ret->uids));
     memcpy(ret->gids, status.gids, sizeof(ret->gids));
     return 0;
@@ -74,6 +75,9 @@ bool grant_covers(const struct grant *g, const struct credentials *c)
         if (!has_id(g->users, g->n_users, c->uids[i]) ||
             !has_id(g->groups, g->n_groups, c->gids[i]))
             return false;
+    if (g->one_program && (c->program.inode == 0 || c->program.inode != g->program.inode ||
+                           c->program.device != g->program.device))
+        return false;
     return (c->permitted & ~g->permitted) == 0 && c->user_namespace != 0 &&
            c->user_namespace == g->user_namespace && (c->dumpable || g->undumpable);
 }

@@ -23,12 +23,19 @@
  * What is beyond is not traced for that session: an attach fails, and what was traced is lost to it
  * (reason `privilege`), while the program runs on with its privileges. */
 
+/* The file that a process executes; all zero: unknown. */
+struct program {
+    uint64_t device;
+    uint64_t inode;
+};
+
 struct credentials {
     uid_t uids[3]; /* real, effective, saved */
     gid_t gids[3];
     uint64_t permitted;      /* capabilities */
     uint64_t user_namespace; /* inode; 0: unknown, which is no grant's */
     bool dumpable;           /* it may be read by who has its credentials, prctl(2) */
+    struct program program;
 };
 
 /* Of one thread of a process, as /proc has them. -ESRCH, -EACCES, -EPROTO */
@@ -41,8 +48,9 @@ struct grant {
     unsigned references;
     uint64_t permitted; /* at the most */
     uint64_t user_namespace;
-    bool undumpable;  /* it may be that */
-    bool one_program; /* what it executes next is granted no more */
+    bool undumpable;        /* it may be that */
+    bool one_program;       /* what it executes next is granted no more */
+    struct program program; /* that one */
     size_t n_users;
     uid_t users[GRANT_USERS_MAX];
     size_t n_groups;

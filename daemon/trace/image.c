@@ -17,6 +17,23 @@
 
 #define PATH_SIZE 96
 
+/* Where a session may not reach everything, what is asked has to be traced by us. */
+static bool may_ask_leader(const struct process *p)
+{
+    const struct attachment *a;
+    const struct tracee *tracee;
+    bool is_limited = false;
+
+    TAILQ_FOREACH(a, &p->attachments, by_process)
+        is_limited |= a->grant != NULL;
+    if (!is_limited)
+        return p->leader_seen;
+    TAILQ_FOREACH(tracee, &p->tracees, siblings)
+        if (tracee->tid == p->pidref.pid)
+            return true;
+    return false;
+}
+
 /* The leader where it will do: its own files are the ones that everybody else knows. */
 static int find_thread(const struct process *p, pid_t *ret)
 {
@@ -24,7 +41,7 @@ static int find_thread(const struct process *p, pid_t *ret)
 
     if (!pidref_exists(&p->pidref))
         return -ESRCH;
-    if (p->leader_seen && proc_has_memory(p->pidref.pid, p->pidref.pid)) {
+    if (may_ask_leader(p) && proc_has_memory(p->pidref.pid, p->pidref.pid)) {
         *ret = p->pidref.pid;
         return 0;
     }

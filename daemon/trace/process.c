@@ -73,6 +73,18 @@ int process_check_grants(const struct process *p, pid_t tid)
     return 0;
 }
 
+int process_check_grant(const struct attachment *a)
+{
+    const struct tracee *tracee;
+
+    if (!a->grant)
+        return 0;
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings)
+        if (engine_find(tracee, a) && is_ours(tracee->tid))
+            return grant_check(a->grant, a->process->pidref.pid, tracee->tid);
+    return -EKEYREJECTED;
+}
+
 void process_collect(struct trace *t, struct process *p)
 {
     if (p->n_tracees > 0 || p->n_pins > 0 || !TAILQ_EMPTY(&p->attachments))

@@ -55,6 +55,10 @@ int process_guard(struct trace *t, struct process *p);
  * change any more. 0; -EKEYREJECTED; errors of grant_check(). */
 int process_check_grants(const struct process *p, pid_t tid);
 
+/* The same for one session, of any thread that it traces: before something is done to the process.
+ */
+int process_check_grant(const struct attachment *a);
+
 /* Without threads, attachments and pins it goes. */
 void process_collect(struct trace *t, struct process *p);
 

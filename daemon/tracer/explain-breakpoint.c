@@ -96,6 +96,10 @@ int explain_breakpoint(sd_bus_error *error, int failure, const struct breakpoint
     case EOPNOTSUPP:
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_SUPPORTED,
                                  "%s: there are none of that kind on this machine", what);
+    case EKEYREJECTED:
+        return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
+                                 "%s: it has executed a program that a session may not trace",
+                                 what);
     case ESTALE:
         return sd_bus_error_setf(error, PTRACED_ERROR_BAD_ADDRESS,
                                  "%s: it has just executed another program, in which that address "

@@ -10,6 +10,7 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     size_t users_size, groups_size;
     uint64_t permitted, user_namespace;
     int everything, undumpable, one_program, r;
+    struct program program;
     struct grant *g;
 
     r = sd_bus_message_read(m, "b", &everything);
@@ -18,7 +19,8 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     if (r >= 0)
         r = sd_bus_message_read_array(m, 'u', &groups, &groups_size);
     if (r >= 0)
-        r = sd_bus_message_read(m, "ttbb", &permitted, &user_namespace, &undumpable, &one_program);
+        r = sd_bus_message_read(m, "ttbbtt", &permitted, &user_namespace, &undumpable, &one_program,
+                                &program.device, &program.inode);
     if (r < 0)
         return r;
     if (everything) {
@@ -34,6 +36,7 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     g->user_namespace = user_namespace;
     g->undumpable = undumpable;
     g->one_program = one_program;
+    g->program = program;
     *ret = g;
     return 0;
 }

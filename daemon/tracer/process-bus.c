@@ -101,7 +101,9 @@ static int method_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (signo < 1 || signo > SIGRTMAX)
         return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
                                  "There is no signal %d; they are 1 to %d", signo, SIGRTMAX);
-    r = pidref_signal(&o.attachment->process->pidref, signo);
+    r = process_check_grant(o.attachment) < 0
+            ? -ESRCH
+            : pidref_signal(&o.attachment->process->pidref, signo);
     return reply_signalled(m, pid_of(&o), signo, r, error);
 }
 

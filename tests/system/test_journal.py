@@ -64,6 +64,13 @@ class Journal(cases.Case):
         last = self.machine.run("ptracectl", "--json=short", "log", "-n", "1")
         self.assertEqual(json.loads(last)["PTRACED_REASON"], "detached")
 
+    def test_forged_entries_are_not_shown(self):
+        self.machine.write("/opt/forged", f"MESSAGE_ID={message_ids()['grant']}\nMESSAGE=forged\n")
+        self.machine.run("logger", "--journald=/opt/forged")
+        self.machine.run("journalctl", "--sync")
+        self.assertIn("forged", [entry["MESSAGE"] for entry in self.journal()])
+        self.assertNotIn("forged", self.machine.run("ptracectl", "--no-pager", "log"))
+
     def test_who_may_not_read_the_journal_is_told_so(self):
         done = self.machine.try_run_as("nobody", "ptracectl", "--no-pager", "log")
         self.assertRegex(done.stdout + done.stderr, r"(?i)not seeing messages|no journal files were opened|permission")

@@ -303,51 +303,6 @@ static void ordinary_program_is_kept(void **state)
     fixture_kill(f, pid);
 }
 
-static void program_that_is_granted_alone_is_lost_with_the_next(void **state)
-{
-    struct grant *g;
-    struct fixture *f = *state;
-    pid_t pid;
-
-    if (!is_root())
-        skip();
-    g = grant_of_somebody();
-    g->one_program = true;
-    pid = start("next", 0755);
-    assert_int_equal(attach(f, f->session, pid, g), 1);
-    grant_unref(g);
-    shared->go = 1;
-    assert_lost(f, f->session, pid);
-    assert_runs_alone(f, pid);
-    fixture_kill(f, pid);
-}
-
-static void child_that_gains_privilege_is_lost_and_its_parent_kept(void **state)
-{
-    struct grant *g;
-    struct fixture *f = *state;
-    const struct event *e;
-    pid_t pid, child;
-
-    if (!is_root())
-        skip();
-    g = grant_of_somebody();
-    pid = start("of-child", 04755);
-    shared->child = 1;
-    assert_int_equal(attach(f, f->session, pid, g), 1);
-    grant_unref(g);
-    shared->go = 1;
-    e = fixture_find(f, f->session, EVENT_FORK, 2000);
-    assert_non_null(e);
-    child = e->child.tid;
-    assert_lost(f, f->session, child);
-    assert_runs_alone(f, child);
-    assert_is_privileged(child);
-    assert_non_null(session_find(f->session, pid));
-    kill(child, SIGKILL);
-    fixture_kill(f, pid);
-}
-
 /* What the thread stands at in its exec stop, which nobody has looked at, is the new program. */
 static void wait_until_privileged(pid_t pid)
 {
@@ -387,6 +342,69 @@ static void assert_out_of_reach(struct fixture *f, pid_t pid)
     assert_int_equal(memory_write(p, o.address, &byte, 1), -EACCES);
     assert_int_equal(image_open(p, "maps", O_RDONLY, &fd), -EACCES);
     assert_true(breakpoint_add(f->trace, session_find(f->session, pid), &o, &id) < 0);
+}
+
+static void wait_for_another_program(pid_t pid, uint64_t first)
+{
+    uint64_t device, inode = first;
+
+    for (int msec = 0; msec < 5000 && inode == first; msec++) {
+        usleep(1000);
+        assert_return_code(proc_read_program(pid, pid, &device, &inode), 0);
+    }
+    assert_true(inode != first);
+}
+
+static void program_that_is_granted_alone_is_lost_with_the_next(void **state)
+{
+    struct grant *g;
+    struct fixture *f = *state;
+    uint64_t first;
+    pid_t pid;
+
+    if (!is_root())
+        skip();
+    g = grant_of_somebody();
+    g->one_program = true;
+    pid = start("next", 0755);
+    assert_int_equal(attach(f, f->session, pid, g), -EKEYREJECTED); /* which one is not said */
+    assert_runs_alone(f, pid);
+    assert_return_code(proc_read_program(pid, pid, &g->program.device, &g->program.inode), 0);
+    assert_int_equal(attach(f, f->session, pid, g), 1);
+    first = g->program.inode;
+    grant_unref(g);
+    shared->go = 1;
+    wait_for_another_program(pid, first);
+    assert_out_of_reach(f, pid);
+    assert_lost(f, f->session, pid);
+    assert_runs_alone(f, pid);
+    fixture_kill(f, pid);
+}
+
+static void child_that_gains_privilege_is_lost_and_its_parent_kept(void **state)
+{
+    struct grant *g;
+    struct fixture *f = *state;
+    const struct event *e;
+    pid_t pid, child;
+
+    if (!is_root())
+        skip();
+    g = grant_of_somebody();
+    pid = start("of-child", 04755);
+    shared->child = 1;
+    assert_int_equal(attach(f, f->session, pid, g), 1);
+    grant_unref(g);
+    shared->go = 1;
+    e = fixture_find(f, f->session, EVENT_FORK, 2000);
+    assert_non_null(e);
+    child = e->child.tid;
+    assert_lost(f, f->session, child);
+    assert_runs_alone(f, child);
+    assert_is_privileged(child);
+    assert_non_null(session_find(f->session, pid));
+    kill(child, SIGKILL);
+    fixture_kill(f, pid);
 }
 
 static void memory_of_a_program_whose_exec_nobody_has_looked_at_is_out_of_reach(void **state)
