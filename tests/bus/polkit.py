@@ -39,9 +39,10 @@ def missing():
 
 
 class PolkitService(service.SystemService):
-    """rules: the body of a rule, in JavaScript."""
+    """rules: the body of a rule, in JavaScript; or a whole file of rules."""
 
     rules = ""
+    rules_file = None
     with_polkit = True
 
     def __init__(self, scratch):
@@ -57,8 +58,11 @@ class PolkitService(service.SystemService):
         source = os.path.join(service.SOURCE, "bus-api/policy/org.ptraced.Tracer1.policy.in")
         with open(source) as f, open(os.path.join(folder, "actions/org.ptraced.Tracer1.policy"), "w") as copy:
             copy.write(f.read().replace("@USER@", self.user.pw_name))
-        with open(os.path.join(folder, "rules/50-test.rules"), "w") as f:
-            f.write(f"polkit.addRule(function(action, subject) {{\n{self.rules}\n}});\n")
+        if self.rules_file:
+            shutil.copy2(self.rules_file, os.path.join(folder, "rules/50-test.rules"))
+        else:
+            with open(os.path.join(folder, "rules/50-test.rules"), "w") as f:
+                f.write(f"polkit.addRule(function(action, subject) {{\n{self.rules}\n}});\n")
         self.polkit = self.spawn("polkit", [*service.WITH_US, "unshare", "--mount", "--propagation", "private",
                                             "/bin/sh", "-ec", SCRIPT, folder, POLKITD],
                                  environment={"DBUS_SYSTEM_BUS_ADDRESS": self.address})
