@@ -56,12 +56,11 @@ class Observing:
         tracee = self.tracee("busy-loop", 2)
         session, process = self.observe(tracee)
         process.interrupt()
-        session.events_until(lambda e: e.kind == "stop" and e.tid == tracee.pid)
-        start = time.monotonic()
+        stop = session.events_until(lambda e: e.kind == "stop" and e.tid == tracee.pid)[-1]
         tracee.say("report")
         tracee.read_pairs()
-        self.assertGreater(time.monotonic() - start, 0.7 * HOLD_SECONDS)
-        self.assert_wait(lambda: "stopped" not in process.list_threads().values(), "nobody is held", 3)
+        self.assertGreater(time.monotonic() - stop.usec / 1e6, 0.95 * HOLD_SECONDS)
+        self.assert_wait(lambda: "stopped" not in process.list_threads().values(), "nobody is held")
         self.assertFalse(process.thread(tracee.pid).continue_())
 
     def test_stops_that_an_observer_asks_for_are_as_short(self):
@@ -70,8 +69,7 @@ class Observing:
         for _ in range(2):
             tracee.signal(signal.SIGWINCH)
             session.events_until(lambda e: e.kind == "signal" and e.stopped)
-            self.assertEqual(tracee.state(), "t")
-            self.assert_wait(lambda: tracee.state() != "t", "it runs on", 3 * HOLD_SECONDS)
+            self.assert_wait(lambda: tracee.state() != "t", "it runs on")
 
     def test_session_with_control_holds_on(self):
         tracee = self.tracee("busy-loop", 1)

@@ -4,6 +4,7 @@
 import os
 import pwd
 import signal
+import time
 
 import client
 import harness
@@ -330,7 +331,8 @@ class Privilege(Policy):
         os.kill(self.service.polkit.pid, signal.SIGSTOP)
         try:
             serial = session.send("AttachProcess", "ua{sv}", tracee.pid, options())
-            session.client.list_sessions()  # it has come along, so the question is on its way
+            session.client.list_sessions()  # it has come along,
+            time.sleep(0.3)  # and what the keeper is asked first, too
             tracee.say(self.program("gains", mode=0o4755))
             self.assertEqual(tracee.listen(), "ready")
         finally:
