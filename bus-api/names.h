@@ -53,6 +53,7 @@
 #define PTRACED_OPTION_STOP "stop"
 #define PTRACED_OPTION_ALL_STOP "all-stop"
 #define PTRACED_OPTION_ACCESS "access"
+#define PTRACED_OPTION_PROOF "proof"
 #define PTRACED_OPTION_EXIT "exit"
 #define PTRACED_OPTION_SYSCALLS "syscalls"
 #define PTRACED_OPTION_RESULTS "results"

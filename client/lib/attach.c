@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bus-api/names.h"
 #include "client/lib/internal.h"
@@ -95,7 +98,7 @@ static int append_entries(sd_bus_message *m, const struct ptraced_attach_options
     return 0;
 }
 
-static int append_options(sd_bus_message *m, const struct ptraced_attach_options *o)
+static int append_options(sd_bus_message *m, const struct ptraced_attach_options *o, int proof)
 {
     int r;
 
@@ -103,14 +106,29 @@ static int append_options(sd_bus_message *m, const struct ptraced_attach_options
     if (r < 0)
         return r;
     r = append_entries(m, o);
+    if (r >= 0 && proof >= 0)
+        r = sd_bus_message_append(m, "{sv}", PTRACED_OPTION_PROOF, "h", proof);
     if (r < 0)
         return r;
     return sd_bus_message_close_container(m);
 }
 
+/* What the kernel lets us trace takes nobody's permission on the system bus: that we can open the
+ * memory of the process proves it. -1: we cannot, or need not. */
+static int open_proof(const ptraced *p, const char *method, int what)
+{
+    char path[32];
+
+    if (p->transport != PTRACED_TRANSPORT_SYSTEM || geteuid() == 0 ||
+        strcmp(method, "AttachProcess") != 0)
+        return -1;
+    snprintf(path, sizeof(path), "/proc/%d/mem", what);
+    return open(path, O_RDWR | O_CLOEXEC);
+}
+
 /* One of the attach methods, whose first argument is a descriptor or a number. */
-static int attach(ptraced_session *s, const char *method, char type, int what,
-                  const struct ptraced_attach_options *o, sd_bus_message **ret_reply)
+static int attach_with(ptraced_session *s, const char *method, char type, int what, int proof,
+                       const struct ptraced_attach_options *o, sd_bus_message **ret_reply)
 {
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     struct ptraced_attach_options options;
@@ -128,10 +146,23 @@ static int attach(ptraced_session *s, const char *method, char type, int what,
     r = sd_bus_message_append_basic(m, type, &what);
     if (r < 0)
         return connection_fail(p, r, "Failed to ask for process %d: %s", what, strerror(-r));
-    r = append_options(m, &options);
+    r = append_options(m, &options, proof);
     if (r < 0)
         return connection_fail(p, r, "The attach options are not valid: %s", strerror(-r));
     return connection_send(p, m, ret_reply);
+}
+
+/* Where the process has executed another program since, the proof is none: then polkit is asked. */
+static int attach(ptraced_session *s, const char *method, char type, int what,
+                  const struct ptraced_attach_options *o, sd_bus_message **ret_reply)
+{
+    int proof = open_proof(s->connection, method, what);
+    int r = attach_with(s, method, type, what, proof, o, ret_reply);
+
+    if (proof < 0)
+        return r;
+    close(proof);
+    return r == -EPERM ? attach_with(s, method, type, what, -1, o, ret_reply) : r;
 }
 
 _public_ int ptraced_attach(ptraced_session *s, pid_t pid, const struct ptraced_attach_options *o)
@@ -189,7 +220,7 @@ int session_set_filter(ptraced_session *s, pid_t pid, const char *const *kinds,
                             "SetEventFilter", &m);
     if (r < 0)
         return r;
-    r = append_options(m, &filter);
+    r = append_options(m, &filter, -1);
     if (r < 0)
         return connection_fail(p, r, "The event filter is not valid: %s", strerror(-r));
     return connection_send(p, m, NULL);

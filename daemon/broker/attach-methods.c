@@ -18,22 +18,30 @@
  * authorised. */
 
 /* Values are the tracer's to judge; it is not made for a key or type that is wrong. */
-static int read_attach_options(sd_bus_message *call, bool *ret_observe, sd_bus_error *error)
+static int read_attach_options(sd_bus_message *call, struct attach_wish *ret, sd_bus_error *error)
 {
     const char *access = PTRACED_ACCESS_CONTROL;
+    int proof = -1;
     const struct option_rule rules[] = {
-        {PTRACED_OPTION_ACCESS, "s", &access},     {PTRACED_OPTION_THREADS, "s", NULL},
-        {PTRACED_OPTION_CHILDREN, "s", NULL},      {PTRACED_OPTION_STOP, "b", NULL},
-        {PTRACED_OPTION_ALL_STOP, "b", NULL},      {PTRACED_OPTION_EVENTS, "as", NULL},
-        {PTRACED_OPTION_STOPS, "as", NULL},        {PTRACED_OPTION_EXIT, "s", NULL},
-        {PTRACED_OPTION_SYSCALLS, "at", NULL},     {PTRACED_OPTION_RESULTS, "ai", NULL},
-        {PTRACED_OPTION_PASS_SIGNALS, "ai", NULL}, {PTRACED_OPTION_CAPTURES, "a(uussuu)", NULL},
+        {PTRACED_OPTION_ACCESS, "s", &access},
+        {PTRACED_OPTION_PROOF, "h", &proof},
+        {PTRACED_OPTION_THREADS, "s", NULL},
+        {PTRACED_OPTION_CHILDREN, "s", NULL},
+        {PTRACED_OPTION_STOP, "b", NULL},
+        {PTRACED_OPTION_ALL_STOP, "b", NULL},
+        {PTRACED_OPTION_EVENTS, "as", NULL},
+        {PTRACED_OPTION_STOPS, "as", NULL},
+        {PTRACED_OPTION_EXIT, "s", NULL},
+        {PTRACED_OPTION_SYSCALLS, "at", NULL},
+        {PTRACED_OPTION_RESULTS, "ai", NULL},
+        {PTRACED_OPTION_PASS_SIGNALS, "ai", NULL},
+        {PTRACED_OPTION_CAPTURES, "a(uussuu)", NULL},
     };
-
     int r = options_read(call, rules, ELEMENTSOF(rules), error);
 
-    *ret_observe = strcmp(access, PTRACED_ACCESS_OBSERVE) == 0;
-    if (r >= 0 && !*ret_observe && strcmp(access, PTRACED_ACCESS_CONTROL) != 0)
+    *ret = (struct attach_wish){.observe = strcmp(access, PTRACED_ACCESS_OBSERVE) == 0,
+                                .has_proof = proof >= 0};
+    if (r >= 0 && !ret->observe && strcmp(access, PTRACED_ACCESS_CONTROL) != 0)
         return sd_bus_error_set(error, PTRACED_ERROR_INVALID_OPTION,
                                 "The option \"access\" is neither \"observe\" nor \"control\"");
     return r;
@@ -75,13 +83,13 @@ static int open_process(pid_t pid, int *ret_pidfd, sd_bus_error *error)
 int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error)
 {
     uint32_t pid;
-    bool observe;
+    struct attach_wish wish;
     int r, pidfd;
 
     r = sd_bus_message_read(call, "u", &pid);
     if (r < 0)
         return r;
-    r = read_attach_options(call, &observe, error);
+    r = read_attach_options(call, &wish, error);
     if (r < 0)
         return r;
     r = check_number(pid, "process", error);
@@ -93,20 +101,20 @@ int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd
     r = open_process((pid_t)pid, &pidfd, error);
     if (r < 0)
         return r;
-    return attach_begin(s, c, call, pidfd, 0, observe, error);
+    return attach_begin(s, c, call, pidfd, 0, &wish, error);
 }
 
 int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
                       sd_bus_error *error)
 {
     int r, received, pidfd;
-    bool observe;
+    struct attach_wish wish;
     pid_t pid;
 
     r = sd_bus_message_read(call, "h", &received);
     if (r < 0)
         return r;
-    r = read_attach_options(call, &observe, error);
+    r = read_attach_options(call, &wish, error);
     if (r < 0)
         return r;
     r = process_of_pidfd(received, &pid);
@@ -124,19 +132,19 @@ int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
     pidfd = fcntl(received, F_DUPFD_CLOEXEC, 3);
     if (pidfd < 0)
         return -errno;
-    return attach_begin(s, c, call, pidfd, 0, observe, error);
+    return attach_begin(s, c, call, pidfd, 0, &wish, error);
 }
 
 int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error)
 {
     uint32_t tid;
-    bool observe;
+    struct attach_wish wish;
     int r;
 
     r = sd_bus_message_read(call, "u", &tid);
     if (r < 0)
         return r;
-    r = read_attach_options(call, &observe, error);
+    r = read_attach_options(call, &wish, error);
     if (r < 0)
         return r;
     r = check_number(tid, "thread", error);
@@ -145,5 +153,5 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
     r = may_attach(s, c, call, error);
     if (r < 0)
         return r;
-    return attach_begin(s, c, call, -1, (pid_t)tid, observe, error);
+    return attach_begin(s, c, call, -1, (pid_t)tid, &wish, error);
 }

@@ -536,7 +536,7 @@ static int find_thread(struct attach *a, sd_bus_error *error)
 /* ---- The beginning ---- */
 
 int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int pidfd, pid_t tid,
-                 bool observe, sd_bus_error *error)
+                 const struct attach_wish *wish, sd_bus_error *error)
 {
     struct attach *a;
     int r;
@@ -545,7 +545,7 @@ int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int 
     if (r < 0)
         return r;
     a->tid = tid;
-    a->observe = observe;
+    a->wish = *wish;
     r = pidfd >= 0 ? inspect(a, error) : find_thread(a, error);
     if (r < 0) {
         attach_free(a);

@@ -32,8 +32,15 @@ struct tracee;
 enum attach_grant {
     ATTACH_NOTHING, /* nobody has been asked yet */
     ATTACH_EVERYTHING,
-    ATTACH_OWN,   /* what is its own */
-    ATTACH_OTHER, /* a process of the credentials that this one had when polkit was asked */
+    ATTACH_OWN,    /* what is its own */
+    ATTACH_PROVEN, /* a process of these credentials, of which the tracer finds a proof */
+    ATTACH_OTHER,  /* a process of the credentials that this one had when polkit was asked */
+};
+
+/* What the options ask for that the broker has to know. */
+struct attach_wish {
+    bool observe; /* without control */
+    bool has_proof;
 };
 
 struct attach {
@@ -49,8 +56,8 @@ struct attach {
     sd_event_source *timer;
 
     int pidfd;
-    pid_t tid;    /* 0: the whole process */
-    bool observe; /* without control */
+    pid_t tid; /* 0: the whole process */
+    struct attach_wish wish;
     struct target target;
     struct tracee *tracee;
 
@@ -73,7 +80,7 @@ struct attach *attach_find(const struct session *s, pid_t pid);
 /* Starts the chain. Takes the pidfd in any case; -1: the keeper finds the process of the thread. 1
  * when the call will be answered later. */
 int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int pidfd, pid_t tid,
-                 bool observe, sd_bus_error *error);
+                 const struct attach_wish *wish, sd_bus_error *error);
 
 /* ---- attach-authorize.c ---- */
 

@@ -209,10 +209,10 @@ void audit_refused(const struct caller *c, const struct attach *a, const char *w
     add(&e, PTRACED_AUDIT_ACTION "=%s", what);
     add(&e, PTRACED_AUDIT_COUNT "=1");
     if (a)
-        add_target(&e, a->asked.pid, a->asked.executable, a->observe);
+        add_target(&e, a->asked.pid, a->asked.executable, a->wish.observe);
     if (a)
         finish(&e, b, "User %u (%s) may not %s process %d (%s): refused %s", c->uid, c->name,
-               access_name(a->observe), a->asked.pid,
+               access_name(a->wish.observe), a->asked.pid,
                a->asked.executable ? a->asked.executable : a->asked.comm, what);
     else
         finish(&e, b, "User %u (%s) is refused %s", c->uid, c->name, what);
@@ -229,10 +229,10 @@ void audit_granted(const struct attach *a, const char *action)
         return;
     begin(&e, PTRACED_AUDIT_GRANT_ID, LOG_INFO);
     add_caller(&e, c->uid, c->name);
-    add_target(&e, a->asked.pid, a->asked.executable, a->observe);
+    add_target(&e, a->asked.pid, a->asked.executable, a->wish.observe);
     add(&e, PTRACED_AUDIT_ACTION "=%s", action);
     finish(&e, a->broker, "User %u (%s) may %s process %d (%s): polkit allows %s", c->uid, c->name,
-           access_name(a->observe), a->asked.pid,
+           access_name(a->wish.observe), a->asked.pid,
            a->asked.executable ? a->asked.executable : a->asked.comm, action);
 }
 
@@ -241,7 +241,7 @@ static void note_attach(struct attachment *a, const struct attach *by)
     const char *executable = by->asked.executable ? by->asked.executable : by->target.executable;
 
     a->executable = executable ? strdup(executable) : NULL;
-    a->observe = by->observe;
+    a->observe = by->wish.observe;
 }
 
 void audit_attached(struct attachment *a, const struct attach *by)

@@ -17,6 +17,7 @@ struct credentials {
     bool one_program;
     uint64_t device; /* of that */
     uint64_t inode;
+    bool by_proof;
 };
 
 static int append(sd_bus_message *m, bool everything, const struct credentials *c)
@@ -30,8 +31,8 @@ static int append(sd_bus_message *m, bool everything, const struct credentials *
     if (r >= 0)
         r = sd_bus_message_append_array(m, 'u', c->groups, c->n_groups * sizeof(gid_t));
     if (r >= 0)
-        r = sd_bus_message_append(m, "ttbbtt", c->permitted, c->user_namespace, (int)c->undumpable,
-                                  (int)c->one_program, c->device, c->inode);
+        r = sd_bus_message_append(m, "ttbbttb", c->permitted, c->user_namespace, (int)c->undumpable,
+                                  (int)c->one_program, c->device, c->inode, (int)c->by_proof);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -52,6 +53,18 @@ int grant_append(sd_bus_message *m, const struct attach *a)
                           .groups = a->caller->groups,
                           .n_groups = a->caller->n_groups,
                           .user_namespace = t->user_namespace,
+                      });
+    case ATTACH_PROVEN:
+        return append(m, false,
+                      &(struct credentials){
+                          .users = t->uids,
+                          .n_users = 3,
+                          .groups = t->gids,
+                          .n_groups = 3,
+                          .permitted = t->permitted,
+                          .user_namespace = t->user_namespace,
+                          .undumpable = !t->dumpable,
+                          .by_proof = true,
                       });
     case ATTACH_OTHER:
         return append(m, false,

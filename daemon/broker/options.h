@@ -10,7 +10,8 @@
 struct option_rule {
     const char *key;
     const char *type; /* a D-Bus signature */
-    void *ret; /* a variable for s (borrowed from the message), b (int) or u; NULL: checked only */
+    void *ret; /* a variable for s (borrowed from the message), b (int), h (int, borrowed) or u;
+                  NULL: checked only */
 };
 
 /* Reads options, which the message stands before. A key that is not in the rules, or comes twice,

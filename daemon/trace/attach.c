@@ -6,6 +6,7 @@
 
 #include "daemon/trace/attach.h"
 #include "daemon/trace/procfs.h"
+#include "daemon/trace/proof.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
 #include "daemon/trace/seize.h"
@@ -393,6 +394,8 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
 
     scan.options = resume_options(scan.attachment->filter);
     r = run_scan(&scan, tid);
+    if (r >= 0 && o->grant && o->grant->by_proof)
+        r = proof_check(scan.process, o->proof, o->observe);
     if (r < 0) {
         if (ret_tid)
             *ret_tid = scan.failed_tid;

@@ -49,6 +49,7 @@ struct grant {
     uint64_t permitted; /* at the most */
     uint64_t user_namespace;
     bool undumpable;        /* it may be that */
+    bool by_proof;          /* the caller has to prove that it may, with each attach: proof.h */
     bool one_program;       /* what it executes next is granted no more */
     struct program program; /* that one */
     size_t n_users;

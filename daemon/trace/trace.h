@@ -91,6 +91,7 @@ void trace_dispatch(struct trace *t, const siginfo_t *wait);
 struct attach_options {
     struct filter *filter; /* borrowed */
     struct grant *grant;   /* borrowed; NULL: everything; of the first attach to a process */
+    int proof;             /* borrowed; see proof.h; looked at where the grant takes one */
     bool filter_is_given;  /* it replaces one that the session has for the process already */
     bool observe;          /* see observe.h; an attach without it gives control, and that stays */
     bool follow_threads;
@@ -103,7 +104,8 @@ struct attach_options {
  * session had the thread already. -ESRCH: gone; -EPERM: the kernel says no (*ret_tid: to which
  * thread); -EDQUOT: TRACE_THREADS_MAX; -ETIMEDOUT: the process was in execve(2) all the while, see
  * seize.h; -EBUSY: it starts threads faster than they can be attached; -EKEYREJECTED: beyond the
- * grant. On failure nothing stays attached that was not before. */
+ * grant; -ENOKEY: what it takes was not proved. On failure nothing stays attached that was not
+ * before. */
 int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
                  const struct attach_options *o, pid_t *ret_tid);
 

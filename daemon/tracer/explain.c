@@ -95,6 +95,13 @@ int explain_attach(sd_bus_error *error, int failure, pid_t pid, pid_t tid)
                                      "Process %d has no thread %d (any more)", pid, tid);
         return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS,
                                  "Process %d does not exist (any more)", pid);
+    case ENOKEY:
+        return sd_bus_error_setf(
+            error, PTRACED_ERROR_NOT_PERMITTED,
+            "The proof is none for process %d: it has to be /proc/%d/mem, opened "
+            "since its last exec, for writing too where not access \"observe\" "
+            "is asked for; without a proof polkit is asked",
+            pid, pid);
     case EKEYREJECTED:
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
                                  "Process %d has, by now, other users, groups or capabilities than "

@@ -9,7 +9,7 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     const void *users, *groups;
     size_t users_size, groups_size;
     uint64_t permitted, user_namespace;
-    int everything, undumpable, one_program, r;
+    int everything, undumpable, one_program, by_proof, r;
     struct program program;
     struct grant *g;
 
@@ -19,8 +19,8 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     if (r >= 0)
         r = sd_bus_message_read_array(m, 'u', &groups, &groups_size);
     if (r >= 0)
-        r = sd_bus_message_read(m, "ttbbtt", &permitted, &user_namespace, &undumpable, &one_program,
-                                &program.device, &program.inode);
+        r = sd_bus_message_read(m, "ttbbttb", &permitted, &user_namespace, &undumpable,
+                                &one_program, &program.device, &program.inode, &by_proof);
     if (r < 0)
         return r;
     if (everything) {
@@ -37,6 +37,7 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     g->undumpable = undumpable;
     g->one_program = one_program;
     g->program = program;
+    g->by_proof = by_proof;
     *ret = g;
     return 0;
 }

@@ -94,6 +94,7 @@ static int attach(struct trace *t, struct session *s, const struct pidref *pidre
         .all_stop = request->all_stop,
         .stop = request->stop,
         .observe = request->observe,
+        .proof = request->proof,
     };
     int r;
 

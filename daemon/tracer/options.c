@@ -48,6 +48,13 @@ static int read_access(sd_bus_message *m, const char *key, void *ret, sd_bus_err
                              &request->observe, error);
 }
 
+static int read_proof(sd_bus_message *m, const char *key, void *ret, sd_bus_error *error)
+{
+    struct attach_request *request = ret;
+
+    return sd_bus_message_read(m, "h", &request->proof);
+}
+
 static int read_all_stop(sd_bus_message *m, const char *key, void *ret, sd_bus_error *error)
 {
     struct attach_request *request = ret;
@@ -267,6 +274,7 @@ static const struct option attach_options[] = {
     {PTRACED_OPTION_STOP, "b", read_stop},
     {PTRACED_OPTION_ALL_STOP, "b", read_all_stop},
     {PTRACED_OPTION_ACCESS, "s", read_access},
+    {PTRACED_OPTION_PROOF, "h", read_proof},
     FILTER_OPTIONS(IN_ATTACH),
     {NULL},
 };

@@ -17,10 +17,11 @@ struct attach_request {
     bool all_stop;
     bool stop;
     bool observe;
+    int proof; /* the message's; -1: none */
 };
 
 #define ATTACH_REQUEST_DEFAULT                                                                     \
-    ((struct attach_request){.filter = FILTER_DEFAULT, .follow_threads = true})
+    ((struct attach_request){.filter = FILTER_DEFAULT, .follow_threads = true, .proof = -1})
 
 int options_read_attach(sd_bus_message *m, struct attach_request *ret, sd_bus_error *error);
 int options_read_filter(sd_bus_message *m, struct filter *ret, sd_bus_error *error);

@@ -4,6 +4,7 @@
 import os
 import pwd
 import signal
+import subprocess
 import time
 
 import client
@@ -12,7 +13,8 @@ import polkit
 import procfs
 import wire
 from client import options
-from programs import TRACEES
+from programs import CTL, TRACEES
+from service import BUILD
 
 GAMES, NEWS = polkit.USERS
 ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
@@ -432,6 +434,89 @@ class WithoutPolkit(Policy):
         tracee = self.tracee_of(GAMES)
         self.assertIn("polkit does not answer", self.assert_refused(self.session_of(GAMES), tracee))
         self.new_session().attach(tracee.pid)
+
+
+class Proof(Policy):
+    """Nobody is asked where the kernel has judged already: there is no polkit."""
+
+    class service_class(Service):
+        with_polkit = False
+
+    def proof_of(self, user, pid, flags=os.O_RDWR):
+        with polkit.acting_as(user):
+            fd = os.open(f"/proc/{pid}/mem", flags | os.O_CLOEXEC)
+        self.addCleanup(os.close, fd)
+        return wire.Variant("h", fd)
+
+    def test_own_process_is_traced_by_its_proof(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        process = session.attach(tracee.pid, proof=self.proof_of(GAMES, tracee.pid))
+        process.interrupt()
+        session.events_until(lambda e: e.kind == "stop")
+        process.continue_()
+        self.assert_error("NotPermitted", session.attach, tracee.pid)
+
+    def test_ptracectl_sends_it_by_itself(self):
+        tracee = self.tracee_of(GAMES)
+        user = pwd.getpwnam(GAMES)
+        ctl = polkit.copy_program(CTL, self.scratch, "ptracectl")
+        environment = {"DBUS_SYSTEM_BUS_ADDRESS": self.service.address, "PATH": "/usr/bin"}
+        library = os.path.dirname(os.path.join(BUILD, "client/lib/libptraced.so.0"))
+        done = subprocess.run([ctl, "--system", "attach", str(tracee.pid)], capture_output=True, text=True, timeout=20,
+                              check=False, user=user.pw_uid, group=user.pw_gid, extra_groups=[],
+                              env={**environment, "LD_LIBRARY_PATH": library})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotEqual(procfs.tracer_pid(tracee.pid), 0)
+        self.connect().session(done.stdout.strip()).close()
+
+    def test_who_gets_no_proof_has_none(self):
+        tracee = self.tracee_of(NEWS)
+        self.assertRaises(PermissionError, self.proof_of, GAMES, tracee.pid)
+
+    def test_what_is_no_proof_of_this_process_is_refused(self):
+        tracee, another = self.tracee_of(GAMES), self.tracee_of(GAMES, "another")
+        memfd = os.memfd_create("mem", 0)
+        self.addCleanup(os.close, memfd)
+        for name, fd in (("of another", self.proof_of(GAMES, another.pid)), ("memfd", wire.Variant("h", memfd)),
+                         ("for reading", self.proof_of(GAMES, tracee.pid, os.O_RDONLY)),
+                         ("path", self.proof_of(GAMES, tracee.pid, os.O_PATH))):
+            with self.subTest(name):
+                message = self.assert_not_proved(tracee, proof=fd)
+                self.assertIn(f"/proc/{tracee.pid}/mem", message)
+
+    def assert_not_proved(self, tracee, **values):
+        error = self.assert_error("NotPermitted", self.session_of(GAMES).attach, tracee.pid, **values)
+        self.assert_runs_free(tracee)
+        return error.message
+
+    def test_reading_proves_observing(self):
+        tracee = self.tracee_of(GAMES)
+        fd = self.proof_of(GAMES, tracee.pid, os.O_RDONLY)
+        process = self.session_of(GAMES).attach(tracee.pid, proof=fd, access="observe")
+        self.assert_error("NotPermitted", process.kill)
+
+    def test_proof_from_before_an_exec_is_none(self):
+        tracee = self.tracee_of(GAMES, "executes", "executes")
+        fd = self.proof_of(GAMES, tracee.pid)
+        tracee.say(self.program("next"))
+        self.assertEqual(tracee.listen(), "ready")
+        self.assert_not_proved(tracee, proof=fd)
+        self.session_of(GAMES).attach(tracee.pid, proof=self.proof_of(GAMES, tracee.pid))
+
+    def test_program_that_gains_privilege_is_lost_all_the_same(self):
+        tracee = self.tracee_of(GAMES, "executes", "executes")
+        session = self.session_of(GAMES)
+        session.attach(tracee.pid, proof=self.proof_of(GAMES, tracee.pid))
+        tracee.say(self.program("gains", mode=0o4755))
+        self.assertEqual(session.events_until(lambda e: e.kind == "lost")[-1].details["reason"], "privilege")
+
+    def test_proof_of_a_program_without_privilege_is_none_of_one_with(self):
+        tracee = self.tracee_of(GAMES, "executes", "executes")
+        fd = self.proof_of(GAMES, tracee.pid)
+        tracee.say(self.program("gains", mode=0o4755))
+        self.assertEqual(tracee.listen(), "ready")
+        self.assert_not_proved(tracee, proof=fd)
 
 
 del Policy
