@@ -121,15 +121,13 @@ static char *name_process(pid_t tid)
 /* What the policy keeps for others may still be had in embedded mode. */
 static char *name_embedded(const char *said, bool embedded)
 {
-    if (!embedded)
-        return says(said, "--embedded")
-                   ? format("That works for 'run' and 'events -p', which need no session that "
-                            "stays.")
-                   : NULL;
-    return says(said, "--embedded")
-               ? NULL
-               : format("With --embedded, ptracectl traces without the service, with your own "
-                        "rights.");
+    if (embedded)
+        return format("With --embedded, ptracectl traces without the service, with your own "
+                      "rights.");
+    if (!says(said, "policy of the bus"))
+        return NULL;
+    return format("With --embedded, 'run' and 'events -p' trace without the service, with your own "
+                  "rights.");
 }
 
 char *advice_for(int r, const char *said, pid_t pid, bool local, bool embedded)

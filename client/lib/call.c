@@ -28,13 +28,24 @@ int connection_fail(ptraced *p, int error, const char *format, ...)
     return error;
 }
 
+/* The daemon's own words name its rules by number, and are of no use to who is refused. */
+static const char *message_of(const sd_bus_error *error)
+{
+    static const char rejected[] = "Rejected send message";
+
+    if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) && error->message &&
+        strncmp(error->message, rejected, strlen(rejected)) == 0)
+        return "The policy of the bus lets root alone call the service";
+    return error->message;
+}
+
 int connection_fail_bus(ptraced *p, const sd_bus_error *error)
 {
+    const char *message = message_of(error);
     int r = -sd_bus_error_get_errno(error);
 
     /* The copies come first: the error may be what is kept. */
-    keep_error(p, error->name ? strdup(error->name) : NULL,
-               error->message ? strdup(error->message) : NULL);
+    keep_error(p, error->name ? strdup(error->name) : NULL, message ? strdup(message) : NULL);
     return r < 0 ? r : -EIO;
 }
 

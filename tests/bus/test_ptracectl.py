@@ -11,7 +11,7 @@ import harness
 import procfs
 from client import ENDS
 from programs import CTL, TRACEES
-from service import wait_until
+from service import InstalledService, wait_until
 
 OK, FAILURE, USAGE, NOT_FOUND, NOT_PERMITTED, ALREADY_TRACED, UNREACHABLE = range(7)
 CANNOT_EXECUTE, NO_PROGRAM = 126, 127
@@ -349,18 +349,35 @@ class OnTheBus(Run, Events, harness.OnTheBus):
         self.assertEqual(done.returncode, UNREACHABLE)
         self.assertIn("DBUS_SESSION_BUS_ADDRESS", done.stderr)
 
-    def test_user_whom_the_service_refuses(self):
-        environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": self.service.address}
-        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        if subprocess.run([*nobody, "test", "-x", CTL], check=False).returncode != 0:
-            self.skipTest("others cannot reach the build tree")
-        for arguments, lines in ((("attach", "1"), 2), (("status",), 2), (("events", "-p", "1"), 1)):
+    def test_user_who_would_have_to_ask_polkit(self):
+        for arguments in (("attach", "1"), ("events", "-p", "1")):
             with self.subTest(arguments=arguments):
-                done = subprocess.run([*nobody, CTL, *arguments], capture_output=True, text=True, timeout=30,
-                                      env=environment, check=False)
+                done = run_as_nobody(self, *arguments)
                 self.assertEqual(done.returncode, NOT_PERMITTED, done.stderr)
-                self.assertEqual(len(done.stderr.splitlines()), lines, done.stderr)
-                self.assertIn("'events -p'" if lines > 1 else "--embedded", done.stderr)
+                self.assertIn("org.ptraced.Tracer1.control-other", done.stderr)
+        self.assertEqual(run_as_nobody(self, "status").returncode, 0)
+
+
+def run_as_nobody(test, *arguments):
+    environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": test.service.address}
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if subprocess.run([*nobody, "test", "-x", CTL], check=False).returncode != 0:
+        test.skipTest("others cannot reach the build tree")
+    return subprocess.run([*nobody, CTL, *arguments], capture_output=True, text=True, timeout=30, env=environment,
+                          check=False)
+
+
+class OnAnInstalledBus(harness.OnTheBus):
+    service_class = InstalledService
+
+    def test_user_whom_the_bus_refuses(self):
+        for arguments in (("attach", "1"), ("status",), ("events", "-p", "1")):
+            with self.subTest(arguments=arguments):
+                done = run_as_nobody(self, *arguments)
+                self.assertEqual(done.returncode, NOT_PERMITTED, done.stderr)
+                self.assertIn("The policy of the bus lets root alone", done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), 2, done.stderr)
+                self.assertIn("--embedded", done.stderr)
 
 
 class InEmbeddedMode(Run, Events, harness.CtlOnly):
