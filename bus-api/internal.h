@@ -18,7 +18,7 @@
 #define PTRACED_STREAM_WINDOW 256u
 
 /* What a session may trace at the most (daemon/trace/grant.h): everything, users, groups,
- * capabilities, user namespace, undumpable, one program alone and its device and inode, by proof.
+ * capabilities, user namespace, undumpable, one program alone and its path, by proof.
  * Without `everything`, what is not named is not granted. */
-#define PTRACED_GRANT_CONTENTS "bauauttbbttb"
+#define PTRACED_GRANT_CONTENTS "bauauttbbayb"
 #define PTRACED_GRANT_SIGNATURE "(" PTRACED_GRANT_CONTENTS ")"

@@ -15,8 +15,8 @@ struct credentials {
     uint64_t user_namespace;
     bool undumpable;
     bool one_program;
-    uint64_t device; /* of that */
-    uint64_t inode;
+    const void *program; /* that one */
+    size_t program_size;
     bool by_proof;
 };
 
@@ -31,8 +31,12 @@ static int append(sd_bus_message *m, bool everything, const struct credentials *
     if (r >= 0)
         r = sd_bus_message_append_array(m, 'u', c->groups, c->n_groups * sizeof(gid_t));
     if (r >= 0)
-        r = sd_bus_message_append(m, "ttbbttb", c->permitted, c->user_namespace, (int)c->undumpable,
-                                  (int)c->one_program, c->device, c->inode, (int)c->by_proof);
+        r = sd_bus_message_append(m, "ttbb", c->permitted, c->user_namespace, (int)c->undumpable,
+                                  (int)c->one_program);
+    if (r >= 0)
+        r = sd_bus_message_append_array(m, 'y', c->program, c->program_size);
+    if (r >= 0)
+        r = sd_bus_message_append(m, "b", (int)c->by_proof);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -77,8 +81,8 @@ int grant_append(sd_bus_message *m, const struct attach *a)
                           .user_namespace = t->user_namespace,
                           .undumpable = !t->dumpable,
                           .one_program = true, /* that polkit was told of */
-                          .device = t->program_device,
-                          .inode = t->program_inode,
+                          .program = t->program,
+                          .program_size = t->program_size,
                       });
     }
     return -EACCES;

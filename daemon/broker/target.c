@@ -57,6 +57,29 @@ static int read_string(sd_bus_message *m, char **ret)
     return 0;
 }
 
+static int read_bytes(sd_bus_message *m, void **ret, size_t *ret_size)
+{
+    const void *bytes;
+    size_t size;
+    void *copy;
+    int r;
+
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_VARIANT, "ay");
+    if (r < 0)
+        return r;
+    r = sd_bus_message_read_array(m, 'y', &bytes, &size);
+    if (r < 0)
+        return r;
+    copy = malloc(size + 1);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, bytes, size);
+    free(*ret);
+    *ret = copy;
+    *ret_size = size;
+    return sd_bus_message_exit_container(m);
+}
+
 /* Real, effective, saved, and that for files, which follows the effective one. */
 static int read_ids(sd_bus_message *m, uint32_t ret[static 3])
 {
@@ -96,10 +119,8 @@ static int read_fact(sd_bus_message *m, const char *key, struct target *t)
         return sd_bus_message_read(m, "v", "t", &t->permitted);
     if (strcmp(key, "user-namespace") == 0)
         return sd_bus_message_read(m, "v", "t", &t->user_namespace);
-    if (strcmp(key, "program-device") == 0)
-        return sd_bus_message_read(m, "v", "t", &t->program_device);
-    if (strcmp(key, "program-inode") == 0)
-        return sd_bus_message_read(m, "v", "t", &t->program_inode);
+    if (strcmp(key, "program") == 0)
+        return read_bytes(m, &t->program, &t->program_size);
     if (strcmp(key, "yama-scope") == 0)
         return sd_bus_message_read(m, "v", "u", &t->yama_scope);
     if (strcmp(key, "dumpable") == 0)
@@ -152,6 +173,7 @@ int target_read(sd_bus_message *reply, struct target *ret)
 void target_done(struct target *t)
 {
     free(t->executable);
+    free(t->program);
     *t = (struct target){0};
 }
 

@@ -17,12 +17,12 @@ struct target {
     char comm[TARGET_COMM_MAX];
     char tracer_comm[TARGET_COMM_MAX];
     char *executable; /* escaped; NULL: none, or not to be told */
-    uid_t uids[3];    /* real, effective, saved */
+    void *program;    /* the same as it is; NULL: as above */
+    size_t program_size;
+    uid_t uids[3]; /* real, effective, saved */
     gid_t gids[3];
     uint64_t permitted;      /* capabilities */
     uint64_t user_namespace; /* 0: unknown */
-    uint64_t program_device; /* of the executable; 0: unknown */
-    uint64_t program_inode;
     bool dumpable;
     bool kernel_thread;
     bool zombie;

@@ -99,7 +99,6 @@ static int read_facts(pid_t pid, pid_t tid, struct inspection *i)
     i->zombie = has_ended(status.state);
     i->user_namespace = proc_read_user_namespace(pid, tid);
     i->dumpable = !i->kernel_thread && proc_is_dumpable(pid, tid, &status);
-    (void)proc_read_program(pid, tid, &i->program_device, &i->program_inode);
     return read_executable(pid, tid, &i->executable);
 }
 

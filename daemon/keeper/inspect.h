@@ -26,8 +26,6 @@ struct inspection {
     char comm[PROC_COMM_MAX];
     char tracer_comm[PROC_COMM_MAX]; /* "": no tracer, or one that has just gone */
     char *executable;                /* raw, as the kernel tells it; NULL: none, or not readable */
-    uint64_t program_device;         /* of the executable; 0: unknown */
-    uint64_t program_inode;
     bool dumpable;
     bool kernel_thread;
     bool zombie;

@@ -23,6 +23,22 @@ static int append_string(sd_bus_message *m, const char *key, const char *raw)
     return sd_bus_message_append(m, "{sv}", key, "s", escaped);
 }
 
+/* As it is, for who compares. */
+static int append_bytes(sd_bus_message *m, const char *key, const char *raw)
+{
+    int r = sd_bus_message_open_container(m, SD_BUS_TYPE_DICT_ENTRY, "sv");
+
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", key);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, SD_BUS_TYPE_VARIANT, "ay");
+    if (r >= 0)
+        r = sd_bus_message_append_array(m, 'y', raw, strlen(raw));
+    if (r >= 0)
+        r = sd_bus_message_close_container(m);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
 static int append_ids(sd_bus_message *m, const char *key, const uint32_t ids[static 4])
 {
     return sd_bus_message_append(m, "{sv}", key, "au", 4, ids[0], ids[1], ids[2], ids[3]);
@@ -43,9 +59,6 @@ static int append_inspection(sd_bus_message *m, const struct inspection *i, bool
                               "own", "b", (int)own,                        /* */
                               "tracer-pid", "u", (uint32_t)i->tracer);
     if (r >= 0)
-        r = sd_bus_message_append(m, "{sv}{sv}", "program-device", "t", i->program_device,
-                                  "program-inode", "t", i->program_inode);
-    if (r >= 0)
         r = append_ids(m, "uids", i->uids);
     if (r >= 0)
         r = append_ids(m, "gids", i->gids);
@@ -53,6 +66,8 @@ static int append_inspection(sd_bus_message *m, const struct inspection *i, bool
         r = append_string(m, "comm", i->comm);
     if (r >= 0 && i->executable)
         r = append_string(m, "executable", i->executable);
+    if (r >= 0 && i->executable)
+        r = append_bytes(m, "program", i->executable);
     if (r >= 0 && i->tracer > 0)
         r = append_string(m, "tracer-comm", i->tracer_comm);
     if (r >= 0 && i->tracer > 0)

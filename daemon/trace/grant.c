@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,6 @@ int credentials_read(pid_t pid, pid_t tid, struct credentials *ret)
         .user_namespace = proc_read_user_namespace(pid, tid),
         .dumpable = proc_is_dumpable(pid, tid, &status),
     };
-    (void)proc_read_program(pid, tid, &ret->program.device, &ret->program.inode);
     memcpy(ret->uids, status.uids, sizeof(ret->uids));
     memcpy(ret->gids, status.gids, sizeof(ret->gids));
     return 0;
@@ -45,6 +45,20 @@ struct grant *grant_new(const uid_t *users, size_t n_users, const gid_t *groups,
     return g;
 }
 
+int grant_set_program(struct grant *g, const void *path, size_t size)
+{
+    char *copy = malloc(size + 1);
+
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, path, size);
+    free(g->program);
+    g->one_program = true;
+    g->program = copy;
+    g->program_size = size;
+    return 0;
+}
+
 struct grant *grant_ref(struct grant *g)
 {
     if (g)
@@ -54,8 +68,10 @@ struct grant *grant_ref(struct grant *g)
 
 struct grant *grant_unref(struct grant *g)
 {
-    if (g && --g->references == 0)
-        free(g);
+    if (!g || --g->references > 0)
+        return NULL;
+    free(g->program);
+    free(g);
     return NULL;
 }
 
@@ -75,11 +91,17 @@ bool grant_covers(const struct grant *g, const struct credentials *c)
         if (!has_id(g->users, g->n_users, c->uids[i]) ||
             !has_id(g->groups, g->n_groups, c->gids[i]))
             return false;
-    if (g->one_program && (c->program.inode == 0 || c->program.inode != g->program.inode ||
-                           c->program.device != g->program.device))
-        return false;
     return (c->permitted & ~g->permitted) == 0 && c->user_namespace != 0 &&
            c->user_namespace == g->user_namespace && (c->dumpable || g->undumpable);
+}
+
+/* One that has no path, or an unknown one, is none. */
+static bool is_program(const struct grant *g, pid_t pid, pid_t tid)
+{
+    char path[PATH_MAX];
+    ssize_t n = proc_read_program(pid, tid, path);
+
+    return n > 0 && (size_t)n == g->program_size && memcmp(path, g->program, (size_t)n) == 0;
 }
 
 int grant_check(const struct grant *g, pid_t pid, pid_t tid)
@@ -92,5 +114,7 @@ int grant_check(const struct grant *g, pid_t pid, pid_t tid)
     r = credentials_read(pid, tid, &c);
     if (r < 0)
         return r;
-    return grant_covers(g, &c) ? 0 : -EKEYREJECTED;
+    if (!grant_covers(g, &c) || (g->one_program && !is_program(g, pid, tid)))
+        return -EKEYREJECTED;
+    return 0;
 }

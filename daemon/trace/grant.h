@@ -23,19 +23,12 @@
  * What is beyond is not traced for that session: an attach fails, and what was traced is lost to it
  * (reason `privilege`), while the program runs on with its privileges. */
 
-/* The file that a process executes; all zero: unknown. */
-struct program {
-    uint64_t device;
-    uint64_t inode;
-};
-
 struct credentials {
     uid_t uids[3]; /* real, effective, saved */
     gid_t gids[3];
     uint64_t permitted;      /* capabilities */
     uint64_t user_namespace; /* inode; 0: unknown, which is no grant's */
     bool dumpable;           /* it may be read by who has its credentials, prctl(2) */
-    struct program program;
 };
 
 /* Of one thread of a process, as /proc has them. -ESRCH, -EACCES, -EPROTO */
@@ -48,10 +41,11 @@ struct grant {
     unsigned references;
     uint64_t permitted; /* at the most */
     uint64_t user_namespace;
-    bool undumpable;        /* it may be that */
-    bool by_proof;          /* the caller has to prove that it may, with each attach: proof.h */
-    bool one_program;       /* what it executes next is granted no more */
-    struct program program; /* that one */
+    bool undumpable;  /* it may be that */
+    bool by_proof;    /* the caller has to prove that it may, with each attach: proof.h */
+    bool one_program; /* what it executes next is granted no more */
+    char *program;    /* that one, as /proc tells its path */
+    size_t program_size;
     size_t n_users;
     uid_t users[GRANT_USERS_MAX];
     size_t n_groups;
@@ -60,6 +54,10 @@ struct grant {
 
 /* With one reference; a copy. NULL when memory ran out, or with more than GRANT_USERS_MAX users. */
 struct grant *grant_new(const uid_t *users, size_t n_users, const gid_t *groups, size_t n_groups);
+
+/* For one program alone, by its path; a copy. -ENOMEM */
+int grant_set_program(struct grant *g, const void *path, size_t size);
+
 struct grant *grant_ref(struct grant *g);   /* accepts NULL: everything is granted */
 struct grant *grant_unref(struct grant *g); /* accepts NULL, returns NULL */
 

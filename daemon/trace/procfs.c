@@ -163,17 +163,14 @@ uint64_t proc_read_user_namespace(pid_t pid, pid_t tid)
     return stat(path, &st) < 0 ? 0 : st.st_ino;
 }
 
-int proc_read_program(pid_t pid, pid_t tid, uint64_t *ret_device, uint64_t *ret_inode)
+ssize_t proc_read_program(pid_t pid, pid_t tid, char *ret)
 {
     char path[64];
-    struct stat st;
+    ssize_t n;
 
     snprintf(path, sizeof(path), "/proc/%d/task/%d/exe", pid, tid);
-    if (stat(path, &st) < 0)
-        return -errno;
-    *ret_device = st.st_dev;
-    *ret_inode = st.st_ino;
-    return 0;
+    n = readlink(path, ret, PATH_MAX);
+    return n < 0 ? -errno : n;
 }
 
 bool proc_is_dumpable(pid_t pid, pid_t tid, const struct proc_status *status)

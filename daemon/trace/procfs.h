@@ -44,9 +44,9 @@ ssize_t proc_read_executable(pid_t pid, char *ret);
 /* The inode of the user namespace of a thread; 0: unknown. */
 uint64_t proc_read_user_namespace(pid_t pid, pid_t tid);
 
-/* Device and inode of the file that a thread executes: they change with its memory (fs/exec.c:
- * exec_mmap()). */
-int proc_read_program(pid_t pid, pid_t tid, uint64_t *ret_device, uint64_t *ret_inode);
+/* The path of what a thread executes, as proc_read_executable(): it changes with its memory
+ * (fs/exec.c: exec_mmap()), and no file system is asked for it. */
+ssize_t proc_read_program(pid_t pid, pid_t tid, char *ret);
 
 /* Whether a thread is dumpable (prctl(2), PR_SET_DUMPABLE), with its status read before. The kernel
  * gives the files of a process that is not to root, those of another to the process's effective

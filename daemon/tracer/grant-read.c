@@ -6,11 +6,10 @@
 
 static int read_contents(sd_bus_message *m, struct grant **ret)
 {
-    const void *users, *groups;
-    size_t users_size, groups_size;
+    const void *users, *groups, *program;
+    size_t users_size, groups_size, program_size;
     uint64_t permitted, user_namespace;
     int everything, undumpable, one_program, by_proof, r;
-    struct program program;
     struct grant *g;
 
     r = sd_bus_message_read(m, "b", &everything);
@@ -19,8 +18,11 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     if (r >= 0)
         r = sd_bus_message_read_array(m, 'u', &groups, &groups_size);
     if (r >= 0)
-        r = sd_bus_message_read(m, "ttbbttb", &permitted, &user_namespace, &undumpable,
-                                &one_program, &program.device, &program.inode, &by_proof);
+        r = sd_bus_message_read(m, "ttbb", &permitted, &user_namespace, &undumpable, &one_program);
+    if (r >= 0)
+        r = sd_bus_message_read_array(m, 'y', &program, &program_size);
+    if (r >= 0)
+        r = sd_bus_message_read(m, "b", &by_proof);
     if (r < 0)
         return r;
     if (everything) {
@@ -35,11 +37,9 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     g->permitted = permitted;
     g->user_namespace = user_namespace;
     g->undumpable = undumpable;
-    g->one_program = one_program;
-    g->program = program;
     g->by_proof = by_proof;
     *ret = g;
-    return 0;
+    return one_program ? grant_set_program(g, program, program_size) : 0;
 }
 
 int grant_read(sd_bus_message *m, struct grant **ret)

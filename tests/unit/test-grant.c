@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
@@ -344,37 +345,41 @@ static void assert_out_of_reach(struct fixture *f, pid_t pid)
     assert_true(breakpoint_add(f->trace, session_find(f->session, pid), &o, &id) < 0);
 }
 
-static void wait_for_another_program(pid_t pid, uint64_t first)
+static void wait_for_another_program(pid_t pid, const char *first, ssize_t size)
 {
-    uint64_t device, inode = first;
+    char path[PATH_MAX];
+    ssize_t n = size;
 
-    for (int msec = 0; msec < 5000 && inode == first; msec++) {
+    memcpy(path, first, (size_t)size);
+    for (int msec = 0; msec < 5000 && n == size && memcmp(path, first, (size_t)n) == 0; msec++) {
         usleep(1000);
-        assert_return_code(proc_read_program(pid, pid, &device, &inode), 0);
+        n = proc_read_program(pid, pid, path);
+        assert_true(n > 0);
     }
-    assert_true(inode != first);
 }
 
 static void program_that_is_granted_alone_is_lost_with_the_next(void **state)
 {
     struct grant *g;
     struct fixture *f = *state;
-    uint64_t first;
+    char path[PATH_MAX];
+    ssize_t n;
     pid_t pid;
 
     if (!is_root())
         skip();
     g = grant_of_somebody();
-    g->one_program = true;
+    assert_return_code(grant_set_program(g, "/bin/another", strlen("/bin/another")), 0);
     pid = start("next", 0755);
-    assert_int_equal(attach(f, f->session, pid, g), -EKEYREJECTED); /* which one is not said */
+    assert_int_equal(attach(f, f->session, pid, g), -EKEYREJECTED);
     assert_runs_alone(f, pid);
-    assert_return_code(proc_read_program(pid, pid, &g->program.device, &g->program.inode), 0);
+    n = proc_read_program(pid, pid, path);
+    assert_true(n > 0);
+    assert_return_code(grant_set_program(g, path, (size_t)n), 0);
     assert_int_equal(attach(f, f->session, pid, g), 1);
-    first = g->program.inode;
     grant_unref(g);
     shared->go = 1;
-    wait_for_another_program(pid, first);
+    wait_for_another_program(pid, path, n);
     assert_out_of_reach(f, pid);
     assert_lost(f, f->session, pid);
     assert_runs_alone(f, pid);

@@ -166,8 +166,7 @@ static int attach(struct fixture *f, sd_bus_error *error)
     assert_true(fd >= 0);
     r = sd_bus_call_method(f->bus, TRACER, "Attach", error, NULL,
                            "shu" PTRACED_GRANT_SIGNATURE "a{sv}", "s1", fd, 0u, true, 0, 0,
-                           UINT64_C(0), UINT64_C(0), false, false, UINT64_C(0), UINT64_C(0), false,
-                           1, "stop", "b", true);
+                           UINT64_C(0), UINT64_C(0), false, false, 0, false, 1, "stop", "b", true);
     close(fd);
     return r;
 }
