@@ -40,9 +40,23 @@ static int append(sd_bus_message *m, bool everything, const struct credentials *
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
+/* What a process had when it was looked at. */
+static struct credentials credentials_of(const struct target *t)
+{
+    return (struct credentials){
+        .users = t->uids,
+        .n_users = 3,
+        .groups = t->gids,
+        .n_groups = 3,
+        .permitted = t->permitted,
+        .user_namespace = t->user_namespace,
+        .undumpable = !t->dumpable,
+    };
+}
+
 int grant_append(sd_bus_message *m, const struct attach *a)
 {
-    const struct target *t = &a->asked;
+    struct credentials c = credentials_of(&a->asked);
 
     switch (a->grant) {
     case ATTACH_NOTHING:
@@ -56,34 +70,16 @@ int grant_append(sd_bus_message *m, const struct attach *a)
                           .n_users = 1,
                           .groups = a->caller->groups,
                           .n_groups = a->caller->n_groups,
-                          .user_namespace = t->user_namespace,
+                          .user_namespace = a->asked.user_namespace,
                       });
     case ATTACH_PROVEN:
-        return append(m, false,
-                      &(struct credentials){
-                          .users = t->uids,
-                          .n_users = 3,
-                          .groups = t->gids,
-                          .n_groups = 3,
-                          .permitted = t->permitted,
-                          .user_namespace = t->user_namespace,
-                          .undumpable = !t->dumpable,
-                          .by_proof = true,
-                      });
+        c.by_proof = true;
+        return append(m, false, &c);
     case ATTACH_OTHER:
-        return append(m, false,
-                      &(struct credentials){
-                          .users = t->uids,
-                          .n_users = 3,
-                          .groups = t->gids,
-                          .n_groups = 3,
-                          .permitted = t->permitted,
-                          .user_namespace = t->user_namespace,
-                          .undumpable = !t->dumpable,
-                          .one_program = true, /* that polkit was told of */
-                          .program = t->program,
-                          .program_size = t->program_size,
-                      });
+        c.one_program = true; /* that polkit was told of */
+        c.program = a->asked.program;
+        c.program_size = a->asked.program_size;
+        return append(m, false, &c);
     }
     return -EACCES;
 }
