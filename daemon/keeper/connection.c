@@ -13,6 +13,7 @@
 #include "bus-api/macro.h"
 #include "daemon/keeper/connection.h"
 #include "daemon/keeper/log.h"
+#include "daemon/trace/pidref.h"
 
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
@@ -156,16 +157,43 @@ int connection_listen_fd(struct keeper *k, int fd)
     return sd_event_source_set_ratelimit(k->listen, USEC_PER_SEC, 50);
 }
 
+/* Whether whoever listens at the other end of a connection has ended. A child that it forked may
+ * have the socket still, for the moment until it closes it; but it serves nobody. The pid is the
+ * one that called listen() (SO_PEERCRED, unix(7)). */
+static bool listener_has_ended(int connected_fd)
+{
+    struct ucred listener;
+    socklen_t size = sizeof(listener);
+    struct pidref process;
+    struct pollfd ended = {.events = POLLIN};
+    int n;
+
+    if (getsockopt(connected_fd, SOL_SOCKET, SO_PEERCRED, &listener, &size) < 0 ||
+        listener.pid <= 0) /* it is in a pid namespace that is not ours */
+        return false;
+    n = pidref_open(listener.pid, &process);
+    if (n < 0)
+        return n == -ESRCH;
+    ended.fd = process.fd;
+    n = poll(&ended, 1, 0);
+    pidref_done(&process);
+    return n > 0; /* a zombie, too */
+}
+
 /* A socket that nobody listens on is left over from a keeper that was killed. */
 static void remove_stale(const struct sockaddr_un *address)
 {
     _cleanup_close_fd_ int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct stat st;
+    bool stale;
 
     if (probe < 0 || lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
         return;
-    if (connect(probe, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
-        errno == ECONNREFUSED)
+    if (connect(probe, (const struct sockaddr *)address, sizeof(*address)) < 0)
+        stale = errno == ECONNREFUSED;
+    else
+        stale = listener_has_ended(probe);
+    if (stale)
         (void)unlink(address->sun_path);
 }
 

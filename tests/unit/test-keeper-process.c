@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -148,7 +149,7 @@ static int try_connect(struct fixture *f)
     return -1;
 }
 
-static void start_system(struct fixture *f)
+static void run_system(struct fixture *f)
 {
     f->keeper = fork();
     assert_true(f->keeper >= 0);
@@ -159,6 +160,11 @@ static void start_system(struct fixture *f)
         execl(f->program, f->program, option, NULL);
         _exit(EXIT_FAILURE);
     }
+}
+
+static void start_system(struct fixture *f)
+{
+    run_system(f);
     f->bus = bus_from(try_connect(f));
 }
 
@@ -433,6 +439,72 @@ static void test_releases_without_a_broker(void **state)
     close(fd);
 }
 
+/* As a keeper that is killed while it forks. The child ends once the descriptor returned is closed.
+ */
+static int leave_socket_to_a_child(const struct fixture *f)
+{
+    int fds[2], status;
+    pid_t listener;
+
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    listener = fork();
+    assert_true(listener >= 0);
+    if (listener == 0) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        pid_t child;
+        char byte;
+
+        close(fds[1]);
+        if (bind(fd, (const struct sockaddr *)&f->address, sizeof(f->address)) < 0 ||
+            listen(fd, 1) < 0)
+            _exit(EXIT_FAILURE);
+        child = fork();
+        if (child == 0)
+            (void)!read(fds[0], &byte, 1);
+        _exit(child < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+    }
+    close(fds[0]);
+    assert_int_equal(waitpid(listener, &status, 0), listener);
+    assert_int_equal(status, 0);
+    return fds[1];
+}
+
+static void test_starts_while_a_killed_one_has_left_its_socket_to_a_child(void **state)
+{
+    struct fixture *f = *state;
+    pid_t child[CHILDREN_MAX], tracer;
+    struct stat left, now;
+    unsigned tries = 0;
+    int fd, child_fd = leave_socket_to_a_child(f);
+
+    wait_for_children(getpid(), 1, child);
+    assert_int_equal(stat(f->address.sun_path, &left), 0);
+    run_system(f);
+    while (stat(f->address.sun_path, &now) < 0 || now.st_ino == left.st_ino) {
+        assert_int_equal(waitpid(f->keeper, NULL, WNOHANG), 0);
+        assert_true(tries++ < 1000);
+        usleep(2000);
+    }
+    f->bus = bus_from(try_connect(f));
+    assert_int_equal(take_tracer(f->bus, &tracer, &fd), 0);
+    close(fd);
+    close(child_fd);
+    assert_int_equal(waitpid(child[0], NULL, 0), child[0]);
+}
+
+static void test_second_keeper_leaves_the_first_its_socket(void **state)
+{
+    struct fixture *f = *state, second = *f;
+    int status;
+
+    start_system(f);
+    run_system(&second);
+    assert_int_equal(waitpid(second.keeper, &status, 0), second.keeper);
+    assert_int_equal(status, W_EXITCODE(EXIT_FAILURE, 0));
+    reconnect(f);
+    assert_int_equal(count_tracers(f->bus), 0);
+}
+
 #define TEST(function) cmocka_unit_test_prestate_setup_teardown(function, set_up, tear_down, &f)
 
 int main(int argc, char *argv[])
@@ -449,6 +521,8 @@ int main(int argc, char *argv[])
         TEST(test_next_broker_is_told_of_tracers),
         TEST(test_second_broker_is_refused),
         TEST(test_releases_without_a_broker),
+        TEST(test_starts_while_a_killed_one_has_left_its_socket_to_a_child),
+        TEST(test_second_keeper_leaves_the_first_its_socket),
     };
 
     if (!f.program) {
