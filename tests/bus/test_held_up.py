@@ -23,8 +23,12 @@ class ImpatientService(SystemService):
     broker_options = (f"--tracer-timeout={TIMEOUT}",)
 
 
+# More than it takes to send them all, and less than a client waits for its answer.
+LONG_TIMEOUT = 12 if sanitized() else 6
+
+
 class PatientService(SystemService):
-    broker_options = (f"--tracer-timeout={6 * TIMEOUT}",)
+    broker_options = (f"--tracer-timeout={LONG_TIMEOUT}",)
 
 
 class Holding(harness.OnTheBus):

@@ -79,10 +79,12 @@ class Snapshot:
         finally:
             os.close(fd)
 
-    def take_whole(self, process, timeout=20):
-        """On a loaded machine a thread may not get a processor, to stop on, within a snapshot's patience."""
+    def take_whole(self, tracee, process, timeout=20):
+        """On a loaded machine a thread may not get a processor, to stop on, within a snapshot's patience; nor,
+        after it, at once to go back to sleep on."""
         deadline = time.monotonic() + timeout
         while True:
+            self.assert_wait(lambda: procfs.state(tracee.pid) == "S", "its main thread waits")
             record = self.take(process)
             if all(not thread.flags & RUNNING and thread.state == "running" for thread in record.threads.values()):
                 return record
@@ -95,7 +97,7 @@ class Snapshot:
 
     def test_every_thread_is_in_it_and_runs_on(self):
         tracee, session, process = self.attach("many-threads", 40, 3)
-        record = self.take_whole(process)
+        record = self.take_whole(tracee, process)
         self.assertEqual((record.magic, record.version), (b"ptrcsnap", 1))
         self.assertEqual((record.header_size, record.thread_size), (HEADER.size, THREAD.size))
         self.assertEqual((record.size, record.pid, record.reserved), (len(record.data), tracee.pid, 0))
