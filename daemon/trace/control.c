@@ -113,6 +113,20 @@ int trace_interrupt(struct trace *t, struct session *s, pid_t pid, pid_t tid)
     return r < 0 ? r : interrupt_engine(t, tracee, e);
 }
 
+bool trace_awaits_stops(const struct attachment *a)
+{
+    const struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
+        const struct engine *e = engine_find(tracee, a);
+
+        if (e && e->interrupting && !e->held && !tracee->in_vfork &&
+            (tracee->state == TRACEE_STOPPING || tracee->state == TRACEE_NEW))
+            return true;
+    }
+    return false;
+}
+
 /* All others of an all-stop process follow, each with its own event. Those that come later find
  * has_stopped. */
 static void gather_process(struct trace *t, struct attachment *a)

@@ -117,6 +117,10 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
 /* For one thread: 1, or 0 where the session holds it already; -ESRCH: it is past its exit. */
 int trace_interrupt(struct trace *t, struct session *s, pid_t pid, pid_t tid);
 
+/* Whether a thread was told to stop for the attachment's session, and has not yet got a processor
+ * to do so on. A parent in vfork is not awaited. */
+bool trace_awaits_stops(const struct attachment *a);
+
 struct continue_options {
     enum resume_mode mode;           /* until the session holds the thread again */
     uint64_t range_start, range_end; /* RESUME_STEP: goes on while the program counter is inside */

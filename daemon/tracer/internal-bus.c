@@ -9,6 +9,7 @@
 #include "bus-api/names.h"
 #include "daemon/tracer/explain.h"
 #include "daemon/tracer/grant-read.h"
+#include "daemon/tracer/late.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
 #include "daemon/tracer/stream.h"
@@ -215,7 +216,7 @@ static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *err
 
     if (r >= 0)
         r = for_each_process(s, interrupt_process, NULL);
-    return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+    return r < 0 ? r : late_answer(userdata, s, 0, m);
 }
 
 static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 
 #include "daemon/tracer/access.h"
+#include "daemon/tracer/late.h"
 #include "daemon/tracer/loop.h"
 #include "daemon/tracer/stream.h"
 #include "daemon/tracer/tracer.h"
@@ -66,6 +67,8 @@ static int on_ring(struct tracer *t, const siginfo_t *ring)
     r = serve_requests(t);
     if (r < 0)
         return r;
+    if (late_is_any(t)) /* a request may have been what collected the stop */
+        late_check(t);
     r = flush_output(t);
     if (r < 0)
         return r;
@@ -110,6 +113,8 @@ int loop_run(struct tracer *t)
         if (r > 0) {
             trace_dispatch(t->trace, &report);
             stops++;
+            if (late_is_any(t))
+                late_check(t);
             /* A straggler may have been the last. */
             if (!t->idle_told && trace_is_idle(t->trace))
                 t->check_idle = true;

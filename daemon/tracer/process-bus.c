@@ -13,6 +13,7 @@
 #include "daemon/trace/regs.h"
 #include "daemon/tracer/access.h"
 #include "daemon/tracer/breakpoint-bus.h"
+#include "daemon/tracer/late.h"
 #include "daemon/tracer/memory-bus.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
@@ -44,10 +45,13 @@ static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *err
 {
     struct process_object o = {0};
     int r = find(m, userdata, &o, error);
+    pid_t pid;
 
-    if (r >= 0)
-        r = trace_interrupt(o.tracer->trace, o.session->core, pid_of(&o), 0);
-    return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+    if (r < 0)
+        return r;
+    pid = pid_of(&o); /* the process may end meanwhile */
+    r = trace_interrupt(o.tracer->trace, o.session->core, pid, 0);
+    return r < 0 ? r : late_answer(o.tracer, o.session, pid, m);
 }
 
 static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *error)

@@ -12,6 +12,7 @@
 #include "daemon/keeper/control.h"
 #include "daemon/tracer/access.h"
 #include "daemon/tracer/control.h"
+#include "daemon/tracer/late.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/stream.h"
 #include "daemon/tracer/terminate.h"
@@ -88,6 +89,7 @@ int tracer_new(int control_fd, int ledger_fd, struct tracer **ret)
         return -ENOMEM;
     t->control_fd = control_fd;
     TAILQ_INIT(&t->sessions);
+    TAILQ_INIT(&t->lates);
 
     r = sd_event_new(&t->event);
     if (r >= 0)
@@ -127,6 +129,7 @@ struct tracer *tracer_free(struct tracer *t)
     if (!t)
         return NULL;
     doorbell_stop(&t->doorbell);
+    late_flush(t, NULL);
     t->bus = sd_bus_close_unref(t->bus);
     trace_free(t->trace);
     while ((s = TAILQ_FIRST(&t->sessions))) {
@@ -172,6 +175,7 @@ int tracer_add_session(struct tracer *t, const char *id, bool queue, struct trac
 
 void tracer_remove_session(struct tracer *t, struct tracer_session *s)
 {
+    late_flush(t, s);
     trace_detach_session(t->trace, s->core);
     session_free(t->trace, s->core);
     TAILQ_REMOVE(&t->sessions, s, sessions);
@@ -198,6 +202,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
 
     if (!sd_bus_message_is_signal(m, "org.freedesktop.DBus.Local", "Disconnected"))
         return 0;
+    late_flush(t, NULL);
     if (tracer_is_idle(t))
         t->exiting = true;
     TAILQ_FOREACH(s, &t->sessions, sessions) {

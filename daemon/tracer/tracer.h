@@ -41,8 +41,9 @@ struct tracer {
     struct ledger *ledger;
     struct trace *trace;
     TAILQ_HEAD(, tracer_session) sessions;
-    bool output_pending; /* a queue has something for the broker */
-    bool check_idle;     /* something ended: perhaps nothing is left */
+    TAILQ_HEAD(, late) lates; /* answers that wait (late.h) */
+    bool output_pending;      /* a queue has something for the broker */
+    bool check_idle;          /* something ended: perhaps nothing is left */
     bool idle_told;
     sd_event_source *holds_timer; /* NULL until an observer has held a thread (access.h) */
     bool rearm;     /* an event source was changed while the event loop stood prepared */

@@ -4,6 +4,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import harness
@@ -425,6 +427,40 @@ class AttachDetachEmbedded(AttachDetach, harness.Embedded):
 
 class TraceeNoticesOnTheBus(WhatTheTraceeNotices, harness.OnTheBus):
     pass
+
+
+# Takes a processor for itself, and says so.
+HOG = """import os, time
+os.sched_setaffinity(0, {0})
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+print("on", flush=True)
+end = time.monotonic() + 0.3
+while time.monotonic() < end:
+    pass
+"""
+
+
+class BusyMachine(harness.OnTheBus):
+    def hog(self):
+        """Until it ends by itself, or with the test."""
+        process = subprocess.Popen([sys.executable, "-c", HOG], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.communicate, timeout=10)
+        if process.stdout.readline() != "on\n":
+            self.skipTest(f"no real-time scheduling here: {process.stderr.read().splitlines()[-1:]}")
+
+    def test_interrupt_answers_when_a_thread_stands_that_got_no_processor(self):
+        tracee = self.tracee("busy-loop")
+        session = self.new_session()
+        process = session.attach(tracee.pid)
+        for tid in tracee.threads():
+            os.sched_setaffinity(tid, {0})
+        for interrupt in (process.interrupt, session.interrupt):
+            with self.subTest(interface=interrupt.__self__.interface):
+                self.hog()
+                interrupt()
+                self.assertEqual(set(process.list_threads().values()), {"stopped"})
+                self.assertTrue(process.thread(tracee.pid).registers())
+                process.continue_()
 
 
 if __name__ == "__main__":
