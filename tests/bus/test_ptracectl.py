@@ -178,14 +178,22 @@ class Events:
                     self.assertNotEqual(tracee.state(tid), "t")
                 self.assertEqual(tracee.complaints(), [], "it is let go before ptracectl ends")
 
-    def test_several_processes_and_a_number_of_events(self):
+    def test_several_processes(self):
         tracees = [self.tracee("threads-come-and-go", 1, 2000) for _ in range(2)]
-        done = self.run_ctl("events", *[word for t in tracees for word in ("-p", t.pid)], "-n", 40)
-        self.assertEqual(done.returncode, OK, done.stderr)
-        events = [json.loads(line) for line in done.stdout.splitlines()]
-        self.assertEqual(len(events), 40)
-        self.assertEqual({e["pid"] for e in events}, {t.pid for t in tracees})
+        ctl = self.ctl("events", *[word for t in tracees for word in ("-p", t.pid)])
+        for tracee in tracees:
+            ctl.wait_event(lambda e, pid=tracee.pid: e["pid"] == pid)
+        ctl.process.send_signal(signal.SIGINT)
+        self.assertEqual(ctl.finish(), OK)
+        self.assertEqual({e["pid"] for e in ctl.events}, {t.pid for t in tracees})
         self.assert_runs_free(*tracees)
+
+    def test_number_of_events(self):
+        tracee = self.tracee("threads-come-and-go", 1, 2000)
+        done = self.run_ctl("events", "-p", tracee.pid, "-n", 40)
+        self.assertEqual(done.returncode, OK, done.stderr)
+        self.assertEqual(len(done.stdout.splitlines()), 40)
+        self.assert_runs_free(tracee)
 
     def test_kinds(self):
         tracee = self.tracee("threads-come-and-go", 1, 2000)

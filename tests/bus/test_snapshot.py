@@ -79,16 +79,19 @@ class Snapshot:
         finally:
             os.close(fd)
 
-    def take_whole(self, tracee, process, timeout=20):
-        """On a loaded machine a thread may not get a processor, to stop on, within a snapshot's patience; nor,
-        after it, at once to go back to sleep on."""
+    def take_standing(self, process, running=0, ready=None, timeout=20, **values):
+        """One in which all threads stand but as many as cannot. On a loaded machine a thread may not get a
+        processor, to stop on, within a snapshot's patience, and then has the state "stopping" until it does.
+        `ready` is waited for before each try."""
         deadline = time.monotonic() + timeout
         while True:
-            self.assert_wait(lambda: procfs.state(tracee.pid) == "S", "its main thread waits")
-            record = self.take(process)
-            if all(not thread.flags & RUNNING and thread.state == "running" for thread in record.threads.values()):
+            if ready:
+                self.assert_wait(ready, "it is ready")
+            threads = (record := self.take(process, **values)).threads.values()
+            if sum(bool(thread.flags & RUNNING) or thread.state == "stopping" for thread in threads) <= running:
                 return record
             self.assertLess(time.monotonic(), deadline, "no snapshot has all threads")
+            time.sleep(0.02)
 
     def attach(self, *tracee, **values):
         tracee = self.tracee(*tracee)
@@ -97,7 +100,8 @@ class Snapshot:
 
     def test_every_thread_is_in_it_and_runs_on(self):
         tracee, session, process = self.attach("many-threads", 40, 3)
-        record = self.take_whole(tracee, process)
+        # After a snapshot it has to get a processor first, to go back to sleep on.
+        record = self.take_standing(process, ready=lambda: procfs.state(tracee.pid) == "S")
         self.assertEqual((record.magic, record.version), (b"ptrcsnap", 1))
         self.assertEqual((record.header_size, record.thread_size), (HEADER.size, THREAD.size))
         self.assertEqual((record.size, record.pid, record.reserved), (len(record.data), tracee.pid, 0))
@@ -121,7 +125,7 @@ class Snapshot:
     @unittest.skipUnless(platform.machine() == "x86_64", "known registers of x86_64")
     def test_known_registers(self):
         tracee, _, process = self.attach("known-registers")
-        thread = self.take(process, registers=["xstate", "general"]).threads[tracee.pid]
+        thread = self.take_standing(process, registers=["xstate", "general"]).threads[tracee.pid]
         self.assertEqual(thread.word(RBX), 2 * 0x1010101)
         self.assertEqual(thread.word(RSP), thread.sp)
         self.assertEqual(thread.stack_address, thread.sp - 128)
@@ -146,7 +150,7 @@ class Snapshot:
 
     def test_neither_stacks_nor_registers(self):
         tracee, _, process = self.attach("many-threads", 3)
-        record = self.take(process, registers=[], stack=0)
+        record = self.take_standing(process, registers=[], stack=0)
         self.assertEqual(record.sets, [])
         self.assertEqual({len(thread.stack) for thread in record.threads.values()}, {0})
         self.assertTrue(all(thread.sp for thread in record.threads.values()))
@@ -168,9 +172,9 @@ class Snapshot:
         tracee, session, process = self.attach("job-control-stopped")
         tracee.job_control_stopped = True
         tracee.signal(signal.SIGSTOP)
-        self.assert_wait(lambda: process.list_threads()[tracee.pid] == "group-stop", "job control stops it")
-        session.events_for(0.2)
-        thread = self.take(process).threads[tracee.pid]
+        for _ in tracee.threads():
+            session.events_until(lambda event: event.kind == "group-stop")
+        thread = self.take_standing(process).threads[tracee.pid]
         self.assertEqual((thread.flags, thread.state), (0, "group-stop"))
         self.assertGreater(len(thread.stack), 0)
         self.assertEqual(process.list_threads()[tracee.pid], "group-stop")
@@ -179,8 +183,9 @@ class Snapshot:
     def test_parent_in_vfork_is_not_waited_for(self):
         tracee, _, process = self.attach("vfork-parent-waits")
         started = time.monotonic()
-        record = self.take(process)
+        self.take(process)
         self.assertLess(time.monotonic() - started, 2)
+        record = self.take_standing(process, running=1)
         running = [thread for thread in record.threads.values() if thread.flags & RUNNING]
         self.assertEqual(len(running), 1)
         self.assertEqual((running[0].architecture, running[0].sp, running[0].stack), ("", 0, b""))
