@@ -195,7 +195,7 @@ static void take_standing(struct fixture *f, pid_t pid, const struct snapshot_op
         if (all_stand(ret))
             return;
         give_back(ret);
-        fixture_serve(f, 20); /* it comes to its stop after all, and runs on */
+        fixture_serve_for(f, 20); /* it comes to its stop after all, and runs on */
     }
     fail_msg("a hundred snapshots were without some thread");
 }
@@ -206,7 +206,7 @@ static void take(struct fixture *f, pid_t pid, struct taken *ret)
     take_with(f, pid, &usual, ret);
     for (int i = 0; i < 5 && !all_stand(ret); i++) {
         give_back(ret);
-        fixture_serve(f, 20);
+        fixture_serve_for(f, 20);
         take_with(f, pid, &usual, ret);
     }
 }
