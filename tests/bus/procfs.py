@@ -178,7 +178,7 @@ def complaints(pid, expected="RSDI"):
         return [f"process {pid} is gone"]
     for tid in threads(pid):
         letter, tracer = state(pid, tid), tracer_pid(pid, tid)
-        if letter is None or (letter in "ZX" and tid == pid):
+        if letter in (None, "X") or (letter == "Z" and tid == pid):
             continue
         if letter not in expected:
             wrong.append(f"thread {tid} of process {pid} is in state {letter}")

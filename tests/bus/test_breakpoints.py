@@ -220,7 +220,7 @@ class Breakpoints(Program):
         tracee, at, session, process = self.start()
         id = process.add_breakpoint(at["target"], report_only=True)
         self.assert_calls(tracee, 20)
-        events = session.events_for(0.1)
+        events = [session.next_event() for _ in range(20)] + session.events_for(0.1)
         self.assertEqual([(e.kind, e.stopped, e.details["id"]) for e in events], [("breakpoint", False, id)] * 20)
         self.assertEqual(session.list_stopped(), [])
 

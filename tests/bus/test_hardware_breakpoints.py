@@ -104,7 +104,7 @@ class Hardware(Program):
         self.assert_sum(tracee, 10)
         process.add_breakpoint(at["target"], "hardware", ignore=4, report_only=True)
         self.assert_calls(tracee, 10)
-        events = session.events_for(0.05)
+        events = [session.next_event() for _ in range(6)] + session.events_for(0.05)
         self.assertEqual([(e.kind, e.stopped) for e in events], [("breakpoint", False)] * 6)
 
     def test_one_thread_only(self):

@@ -150,7 +150,8 @@ class IdleOnTheBus(Idle, harness.OnTheBus):
         process = session.attach(circles.pid)
         id = process.add_breakpoint(circles.start, report_only=True)
         other = self.connect().session(session.id)
-        self.assert_wait(lambda: other.get("LostEvents") > 20000, "its queue overflows", timeout=60)
+        self.assert_wait(lambda: other.get("LostEvents") > 20000, "its queue overflows",
+                         timeout=180 if sanitized() else 60)
         other.process(circles.pid).remove_breakpoint(id)
         self.assert_idle()
 

@@ -32,11 +32,11 @@ class Queue:
         session = self.new_session(queue=True)
         started = time.monotonic()
         self.assert_error("NoEvent", session.get_event, 0)
-        self.assertLess(time.monotonic() - started, 0.5)
+        self.assertLess(time.monotonic() - started, 5)
         started = time.monotonic()
         self.assert_error("NoEvent", session.get_event, 300000)
         self.assertGreaterEqual(time.monotonic() - started, 0.29)
-        self.assertLess(time.monotonic() - started, 2)
+        self.assertLess(time.monotonic() - started, 5)
 
     def test_waiter_gets_the_event_when_it_comes(self):
         tracee = self.tracee("many-threads", 1)

@@ -23,7 +23,7 @@ RUNNING, HELD, SIGNAL = 1, 2, 4
 HEADER = struct.Struct("<8s IIII QQ IIII QQQ 128s")
 THREAD = struct.Struct("<II 16s 16s 16s B7x Q 8I QQQQ 128s")
 WORD = struct.Struct("<Q")
-RBX, RSP = 5, 19  # of struct user_regs_struct
+R15, RBX, RSP = 0, 5, 19  # of struct user_regs_struct
 
 
 def text(field):
@@ -125,6 +125,8 @@ class Snapshot:
     @unittest.skipUnless(platform.machine() == "x86_64", "known registers of x86_64")
     def test_known_registers(self):
         tracee, _, process = self.attach("known-registers")
+        self.assert_wait(lambda: self.take_standing(process).threads[tracee.pid].word(R15) == 14 * 0x1010101,
+                         "it has loaded its registers")
         thread = self.take_standing(process, registers=["xstate", "general"]).threads[tracee.pid]
         self.assertEqual(thread.word(RBX), 2 * 0x1010101)
         self.assertEqual(thread.word(RSP), thread.sp)

@@ -52,7 +52,8 @@ static void thread_stands_before_the_instruction_and_reads_its_own_text(void **s
     assert_int_equal(shared->calls[0], 1);
     assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
     assert_true(text_is_clean(pid));
-    usleep(20000);
+    for (int msec = 0; msec < 2000 && shared->calls[0] <= 1; msec++)
+        usleep(1000);
     assert_true(shared->calls[0] > 1);
     fixture_kill(f, pid);
 }
@@ -180,7 +181,8 @@ static void detach_under_fire(void **state)
                 assert_true(is_let_go(f, shared->tids[k]));
         assert_true(text_is_clean(pid));
         before = all_calls();
-        usleep(10000);
+        for (int msec = 0; msec < 2000 && all_calls() == before; msec++)
+            usleep(1000);
         assert_true(all_calls() > before);
         assert_int_equal(shared->wrong, 0);
         fixture_kill(f, pid);

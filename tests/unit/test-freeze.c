@@ -185,10 +185,12 @@ static void what_is_detached_meanwhile_is_let_go_afterwards(void **state)
     pid_t pid = start_attached(f, four_threads_count);
     struct freeze freeze;
 
-    freeze_begin(&freeze, f->trace, process_find(f->trace, pid));
+    freeze_surely(&freeze, f, process_find(f->trace, pid));
     assert_int_equal(trace_detach(f->trace, f->session, pid, 0), 1);
     assert_counting(false);
     freeze_end(&freeze);
+    for (int i = 0; i < 500 && process_find(f->trace, pid); i++)
+        fixture_serve_for(f, 10);
     assert_null(process_find(f->trace, pid));
     assert_int_equal(proc_tracer(pid), 0);
     assert_counting(true);

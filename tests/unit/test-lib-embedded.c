@@ -150,6 +150,8 @@ static void assert_untouched(pid_t pid)
          i++)
         usleep(10000);
     assert_string_equal(status_field(pid, "TracerPid", value, sizeof(value)), "0");
+    for (unsigned i = 0; i < 500 && *status_field(pid, "State", value, sizeof(value)) != 'S'; i++)
+        usleep(10000);
     assert_string_equal(status_field(pid, "State", value, sizeof(value)), "S (sleeping)");
 }
 

@@ -201,7 +201,9 @@ static void on_alarm(int signo)
 
 static void test_signal_handler_ends_the_wait(void **state)
 {
-    const struct itimerval soon = {.it_value.tv_usec = 20000};
+    /* Again, for the first may come before the wait has begun. */
+    const struct itimerval soon = {.it_value.tv_usec = 20000, .it_interval.tv_usec = 20000};
+    const struct itimerval never = {0};
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART}, before;
     struct fixture *fix = *state;
     ptraced_event *e;
@@ -209,6 +211,7 @@ static void test_signal_handler_ends_the_wait(void **state)
     assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
     assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
     assert_int_equal(ptraced_session_get_event(fix->session, 10000000, &e), -EINTR);
+    assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
     assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
 }
 

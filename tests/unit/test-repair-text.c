@@ -167,12 +167,18 @@ static int set_debug_registers(struct fixture *f)
 {
     struct hardware h = {0};
     struct tracee *tracee;
+    bool all_stand = false;
 
     if (hardware_add(&h, (uintptr_t)&shared->calls[0], 8, HARDWARE_WRITE, 0) < 0 ||
         ledger_set_debugged(ledger, target, true) < 0 ||
         trace_interrupt(f->trace, f->session, target, 0) < 0)
         return -1;
-    fixture_serve(f, 20);
+    for (int i = 0; i < 500 && !all_stand; i++) {
+        fixture_serve_for(f, 10);
+        all_stand = true;
+        TAILQ_FOREACH(tracee, &process_find(f->trace, target)->tracees, siblings)
+            all_stand = all_stand && tracee->state == TRACEE_STOPPED;
+    }
     TAILQ_FOREACH(tracee, &process_find(f->trace, target)->tracees, siblings) {
         uint32_t known = 0;
 

@@ -256,7 +256,7 @@ static void every_stack_is_in_it_and_all_run_on_untold(void **state)
 
     while (shared->tids[0] == 0)
         usleep(500);
-    take(f, pid, &t);
+    take_standing(f, pid, &usual, &t);
     assert_int_equal(t.s.n_threads, N_THREADS);
     for (int i = 0; i < N_THREADS; i++) {
         const struct snapshot_thread *thread = find(&t, shared->tids[i]);
@@ -325,7 +325,7 @@ static void a_held_thread_stays_held(void **state)
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, tid), 1);
     assert_int_equal(fixture_next(f, f->session)->kind, EVENT_STOP);
     before = shared->counters[2];
-    take(f, pid, &t);
+    take_standing(f, pid, &usual, &t);
     for (int i = 1; i < N_THREADS; i++)
         assert_int_equal(find(&t, shared->tids[i])->held, i == 2);
     assert_pattern(&t, find(&t, tid), 2);
@@ -346,7 +346,7 @@ static void a_job_control_stop_stays_one(void **state)
     kill(pid, SIGSTOP);
     for (int i = 0; i < N_THREADS; i++)
         assert_non_null(fixture_find(f, f->session, EVENT_GROUP_STOP, 2000));
-    take(f, pid, &t);
+    take_standing(f, pid, &usual, &t);
     for (int i = 1; i < N_THREADS; i++) {
         assert_true(find(&t, shared->tids[i])->stands);
         assert_string_equal(find(&t, shared->tids[i])->state, "group-stop");
@@ -448,7 +448,7 @@ static void a_parent_in_vfork_is_in_it_as_running(void **state)
         fixture_serve(f, 1);
     assert_int_equal(shared->value, 2);
     began = event_now_usec();
-    take(f, pid, &t);
+    take_with(f, pid, &usual, &t);
     assert_true(event_now_usec() - began < 200 * 1000);
     assert_int_equal(t.s.n_threads, 1);
     assert_false(t.s.threads[0].stands);
@@ -472,7 +472,7 @@ static void a_stack_that_ends_early_is_shorter(void **state)
     struct taken t;
 
     o.stack = 1 << 20;
-    take_with(f, pid, &o, &t);
+    take_standing(f, pid, &o, &t);
     thread = find(&t, pid);
     assert_true(thread->stack_size > 0 && thread->stack_size < o.stack);
     assert_int_equal((thread->stack_address + thread->stack_size) % 4096, 0);

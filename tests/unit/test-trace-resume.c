@@ -136,7 +136,8 @@ static void one_thread_steps_while_the_others_run(void **state)
         assert_int_equal(fixture_next(f, f->session)->kind, EVENT_STEP);
         assert_int_equal(count_stopped(f, pid), 1);
     }
-    usleep(20000);
+    for (int msec = 0; msec < 2000 && shared->threads.counters[3] <= before + 1000; msec++)
+        usleep(1000);
     assert_true(shared->threads.counters[3] > before + 1000);
     fixture_kill(f, pid);
 }
@@ -151,6 +152,8 @@ static void range_is_stepped_through_with_one_event(void **state)
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
     tid = shared->threads.tids[1];
     assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+    for (int i = 0; i < 500 && count_stopped(f, pid) < 4; i++)
+        fixture_serve_for(f, 10);
     while (fixture_find(f, f->session, EVENT_STOP, 10))
         ;
     /* The loop of counts() lies inside, so that only an interrupt ends it. */
@@ -227,7 +230,8 @@ static void each_call_is_told_at_both_ends_and_nothing_stops(void **state)
         assert_int_equal(e->call.result, i < 3 ? getpid() : -EBADF);
         assert_int_equal(e->call.failed, i == 3);
     }
-    fixture_serve_for(f, 20);
+    for (int i = 0; i < 500 && shared->calls == 0; i++)
+        fixture_serve_for(f, 10);
     assert_int_equal(shared->calls, 1);
     fixture_kill(f, pid);
 }

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -108,7 +109,8 @@ static void serve_for(struct fixture *f, int msec)
 static void attach(struct fixture *f, pid_t pid)
 {
     assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
-    assert_return_code(fixture_set_filter(f, f->session, pid, &(struct filter){.report = EVENT_ENDS}), 0);
+    assert_return_code(
+        fixture_set_filter(f, f->session, pid, &(struct filter){.report = EVENT_ENDS}), 0);
 }
 
 /* How many others are served before a thread that stands has its turn. */
@@ -161,6 +163,9 @@ static void few_that_flood_among_many_that_sleep_have_theirs(void **state)
     attach(f, pid);
     n = list_tids(f, pid, tids);
     assert_int_equal(n, 2 * FEW + IDLE_THREADS + 1);
+    for (int i = 0; i < n; i++) /* those that sleep have come to it */
+        for (int msec = 0; msec < 2000 && !strchr("St", proc_state(tids[i])); msec++)
+            serve_for(f, 1);
     for (int round = 0; round < 5; round++)
         for (int i = 0; i < n; i++)
             if (proc_state(tids[i]) != 'S')

@@ -166,7 +166,8 @@ static void write_is_told_after_it_was_made(void **state)
         assert_int_equal(shared->watched, i);
         assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
     }
-    fixture_serve_for(f, 30);
+    for (int i = 0; i < 200 && shared->rounds < 2; i++)
+        fixture_serve_for(f, 10);
     assert_int_equal(shared->rounds, 2);
     assert_int_equal(hits_of(f, pid, id), 2);
     fixture_kill(f, pid);
@@ -212,7 +213,8 @@ static void execution_stops_before_the_instruction_and_passes_once(void **state)
         assert_int_equal(shared->rounds, i);
         assert_int_equal(fixture_continue(f, f->session, pid, pid), 1);
     }
-    fixture_serve_for(f, 30);
+    for (int i = 0; i < 200 && shared->rounds < 3; i++)
+        fixture_serve_for(f, 10);
     assert_int_equal(shared->rounds, 3);
     assert_int_equal(hits_of(f, pid, id), 3);
     fixture_kill(f, pid);
@@ -283,7 +285,8 @@ static void detached_program_runs_over_what_was_watched(void **state)
             if (shared->tids[k])
                 assert_true(is_let_go(f, shared->tids[k]));
         before = shared->rounds;
-        usleep(20000);
+        for (int msec = 0; msec < 2000 && shared->rounds == before; msec++)
+            usleep(1000);
         assert_true(shared->rounds > before);
         fixture_kill(f, pid);
     }
