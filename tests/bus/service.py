@@ -97,6 +97,12 @@ def wait_until(condition, timeout=10, interval=0.005):
     return value
 
 
+def is_listening(path):
+    """A socket is there before anybody can connect to it."""
+    with open("/proc/net/unix", errors="replace") as f:
+        return any(line.rstrip("\n").endswith(" " + path) and line.split()[3] == "00010000" for line in f)
+
+
 def reap(process, timeout):
     """The exit status of a Popen, which is killed when it takes too long; (status, in time)."""
     try:
@@ -216,7 +222,7 @@ class SystemService(Service):
             f.write(BUS_CONFIG.format(socket=self.bus_socket, policy=self.bus_policy(), limits="".join(limits)))
         self.bus = self.spawn("bus", [*WITH_US, "dbus-daemon", "--config-file=" + self.path("bus.conf"), "--nofork",
                                       "--nopidfile", "--nosyslog"])
-        if not wait_until(lambda: os.path.exists(self.bus_socket)):
+        if not wait_until(lambda: is_listening(self.bus_socket)):
             raise RuntimeError("dbus-daemon did not start")
         self.start_keeper()
         self.start_broker()
@@ -240,8 +246,8 @@ class SystemService(Service):
         # The socket of one that was killed is there still.
         stale = self.keeper_socket_identity()
         self.keeper = self.spawn("keeper", self.keeper_command())
-        if not wait_until(lambda: self.keeper_socket_identity() not in (None, stale) or
-                          self.keeper.poll() is not None):
+        if not wait_until(lambda: self.keeper_socket_identity() not in (None, stale) and
+                          is_listening(self.keeper_socket) or self.keeper.poll() is not None):
             raise RuntimeError("ptraced-keeper did not start")
         if self.keeper.poll() is not None:
             raise RuntimeError(f"ptraced-keeper ended with {self.keeper.returncode}")
