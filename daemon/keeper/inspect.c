@@ -84,14 +84,16 @@ static int read_facts(pid_t pid, pid_t tid, struct inspection *i)
     r = proc_read_comm(tid, i->comm);
     if (r < 0)
         return r;
-    if (status.tracer > 0) {
-        (void)proc_read_comm(status.tracer, i->tracer_comm);
-        i->tracer_is_ours = is_child_of_ours(status.tracer);
+    i->tracer = status.tracer;
+    if (i->tracer > 0 && !is_child_of_ours(i->tracer))
+        i->tracer = proc_read_tracer(tid);
+    if (i->tracer > 0) {
+        (void)proc_read_comm(i->tracer, i->tracer_comm);
+        i->tracer_is_ours = is_child_of_ours(i->tracer);
     }
 
     i->pid = pid;
     i->parent = status.ppid;
-    i->tracer = status.tracer;
     memcpy(i->uids, status.uids, sizeof(i->uids));
     memcpy(i->gids, status.gids, sizeof(i->gids));
     i->permitted = status.permitted;

@@ -101,6 +101,20 @@ int proc_read_status(pid_t tid, struct proc_status *ret)
     return 0;
 }
 
+pid_t proc_read_tracer(pid_t tid)
+{
+    struct proc_status status;
+    pid_t last = 0;
+
+    for (unsigned n_same = 0, tries = 0; n_same < 3 && tries < 10; tries++) {
+        if (proc_read_status(tid, &status) < 0 || status.tracer == 0)
+            return 0;
+        n_same = status.tracer == last ? n_same + 1 : 1;
+        last = status.tracer;
+    }
+    return last;
+}
+
 int proc_read_stat(pid_t pid, pid_t tid, struct proc_stat *ret)
 {
     struct proc_stat s = {0};

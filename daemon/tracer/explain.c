@@ -52,12 +52,14 @@ static int explain_permission(sd_bus_error *error, pid_t pid)
 {
     struct proc_status status;
     struct proc_stat stat;
+    pid_t tracer;
     int scope;
 
     if (proc_read_status(pid, &status) < 0)
         return explain_attach(error, -ESRCH, pid, 0);
-    if (status.tracer != 0)
-        return explain_tracer(error, pid, status.tracer);
+    tracer = proc_read_tracer(pid);
+    if (tracer != 0)
+        return explain_tracer(error, pid, tracer);
     if (proc_read_stat(pid, pid, &stat) >= 0 && (stat.flags & PROC_FLAG_KTHREAD)) {
         _cleanup_free_string_ char *comm = comm_of(pid);
 

@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -306,6 +308,39 @@ static void test_leader_that_is_just_ending(void **state)
     }
 }
 
+static void attach_and_let_go_for_ever(pid_t target)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        ptrace(PTRACE_SEIZE, target, NULL, NULL);
+        ptrace(PTRACE_INTERRUPT, target, NULL, NULL);
+        waitpid(target, NULL, __WALL);
+        ptrace(PTRACE_DETACH, target, NULL, NULL);
+    }
+}
+
+static void test_parent_is_not_taken_for_the_tracer_that_is_letting_go(void **state)
+{
+    const time_t end = time(NULL) + 3;
+    pid_t target = start_child(do_nothing), tracer = fork();
+    int fd = open_pidfd(target, 0);
+
+    assert_true(tracer >= 0);
+    if (tracer == 0)
+        attach_and_let_go_for_ever(target);
+    while (time(NULL) < end) {
+        struct inspection i;
+
+        assert_int_equal(inspect(fd, 0, &i), 0);
+        assert_true(i.tracer == 0 || i.tracer == tracer);
+        assert_int_equal(i.tracer_is_ours, i.tracer == tracer);
+        inspection_done(&i);
+    }
+    end_child(tracer);
+    end_child(target);
+    close(fd);
+}
+
 static void test_pidfd_of_thread(void **state)
 {
     enum { PIDFD_OF_THREAD = O_EXCL }; /* PIDFD_THREAD, Linux 6.9 */
@@ -354,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_thread),
         cmocka_unit_test(test_zombie_leader),
         cmocka_unit_test(test_leader_that_is_just_ending),
+        cmocka_unit_test(test_parent_is_not_taken_for_the_tracer_that_is_letting_go),
         cmocka_unit_test(test_pidfd_of_thread),
         cmocka_unit_test(test_kernel_thread),
     };
