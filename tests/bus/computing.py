@@ -9,6 +9,7 @@ import harness
 import procfs
 import wire
 from client import Client
+from service import wait_until
 
 # The first argument of a function, and a register that is too wide.
 FIRST, WIDE = {"x86_64": ("rdi", "xmm0"), "aarch64": ("x0", "v0")}.get(platform.machine(), (None, None))
@@ -59,6 +60,10 @@ class Program:
         self.assertEqual(tracee.read_pairs(), {"sum": total(n)})
 
     def assert_text_clean(self, tracee):
+        """At once where nobody traces it; else a thread may be on its way through the copy of an instruction,
+        and get no processor to come out of it."""
+        if procfs.tracer_pid(tracee.pid):
+            wait_until(lambda: not procfs.changed_text(tracee.pid))
         self.assertEqual([hex(address) for address in procfs.changed_text(tracee.pid)], [])
 
     def assert_computes(self, tracee):
