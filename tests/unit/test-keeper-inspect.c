@@ -308,6 +308,8 @@ static void test_leader_that_is_just_ending(void **state)
     }
 }
 
+static void attach_and_let_go_for_ever(pid_t target) __attribute__((__noreturn__));
+
 static void attach_and_let_go_for_ever(pid_t target)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
