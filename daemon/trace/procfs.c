@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -101,12 +102,20 @@ int proc_read_status(pid_t tid, struct proc_status *ret)
     return 0;
 }
 
+/* Returns when nobody who was letting go of a thread does so any more: that is done under
+ * tasklist_lock, which getpriority(2) takes for a process group (kernel/sys.c). */
+static void pass_tasklist_lock(void)
+{
+    (void)getpriority(PRIO_PGRP, 0);
+}
+
 pid_t proc_read_tracer(pid_t tid)
 {
     struct proc_status status;
     pid_t last = 0;
 
-    for (unsigned n_same = 0, tries = 0; n_same < 3 && tries < 10; tries++) {
+    for (unsigned n_same = 0, tries = 0; n_same < 4 && tries < 12; tries++) {
+        pass_tasklist_lock();
         if (proc_read_status(tid, &status) < 0 || status.tracer == 0)
             return 0;
         n_same = status.tracer == last ? n_same + 1 : 1;

@@ -25,7 +25,8 @@ int proc_read_status(pid_t tid, struct proc_status *ret);
 /* Who traces it; 0: nobody, or it is gone. While a tracer lets go of a thread, the kernel shows the
  * thread's parent for a moment, which is not its tracer (kernel/ptrace.c: __ptrace_unlink() gives
  * it its parent back before it clears `ptrace`): measured, 1 of 1,700 reads of one that is attached
- * and let go all the time. So it is read until it stays the same. */
+ * and let go all the time, and where the tracer loses its processor there, any number in a row. So
+ * it is read until it stays the same, and each time after those that were at it are done. */
 pid_t proc_read_tracer(pid_t tid);
 
 struct proc_stat {
