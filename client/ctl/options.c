@@ -32,6 +32,7 @@ ACCESSOR(help, bool)
 ACCESSOR(version, bool)
 ACCESSOR(no_pager, bool)
 ACCESSOR(no_legend, bool)
+ACCESSOR(no_ask_password, bool)
 ACCESSOR(quiet, bool)
 ACCESSOR(follow, bool)
 ACCESSOR(stop, bool)
@@ -157,6 +158,8 @@ static const struct option_spec specs[] = {
     {{"json", 0, "MODE", "Print JSON: short, pretty or off"}, .read = read_json},
     {{"no-pager", 0, NULL, "Do not show lists in a pager"}, .flag = at_no_pager},
     {{"no-legend", 0, NULL, "Print lists without header and summary"}, .flag = at_no_legend},
+    {{"no-ask-password", 0, NULL, "Do not ask for permission or a password"},
+     .flag = at_no_ask_password},
     {{"quiet", 'q', NULL, "Say nothing but errors"}, .flag = at_quiet},
     {{"help", 'h', NULL, "Show this help, or that of a verb"}, .flag = at_help},
     {{"version", 0, NULL, "Show the version"}, .flag = at_version},

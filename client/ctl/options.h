@@ -22,6 +22,7 @@ struct options {
     enum json_mode json;
     bool no_pager;
     bool no_legend;
+    bool no_ask_password;
     bool quiet;
 
     /* of single verbs */

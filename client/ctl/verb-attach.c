@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
+#include "client/ctl/agent.h"
 #include "client/ctl/attach.h"
 #include "client/ctl/context.h"
 #include "client/ctl/exit-code.h"
@@ -24,24 +25,21 @@ static int open_session(struct context *c, ptraced_session **ret)
 }
 
 /* Goes on after a failure. *ret_n is how many were attached. */
-static int attach_all(struct context *c, ptraced_session *session, int n_arguments,
-                      char **arguments, unsigned *ret_n)
+static int attach_all(struct context *c, ptraced_session *session, const pid_t *pids, size_t n_pids,
+                      unsigned *ret_n)
 {
     int r, first = CTL_OK;
     struct attach attach;
 
     *ret_n = 0;
     attach_init(&attach, &c->options, c->options.events);
-    for (int i = 0; i < n_arguments; i++) {
-        pid_t pid;
-
-        parse_pid(arguments[i], &pid); /* has been checked */
-        r = ptraced_attach(session, pid, &attach.options);
+    for (size_t i = 0; i < n_pids; i++) {
+        r = ptraced_attach(session, pids[i], &attach.options);
         if (r >= 0) {
             (*ret_n)++;
             continue;
         }
-        r = report_failure(c, r, pid, "Failed to attach to process %d", pid);
+        r = report_failure(c, r, pids[i], "Failed to attach to process %d", pids[i]);
         if (first == CTL_OK)
             first = r;
     }
@@ -62,32 +60,40 @@ static void print_session(const struct options *o, const char *id)
     json_close_object(&j);
 }
 
-static int check_arguments(const struct context *c, int n_arguments, char **arguments)
+static int parse_arguments(const struct context *c, int n_arguments, char **arguments,
+                           pid_t **ret_pids)
 {
-    pid_t pid;
+    _cleanup_free_ pid_t *pids = calloc((size_t)n_arguments, sizeof(*pids));
 
+    if (!pids)
+        return report_no_memory();
     if (c->options.session && c->options.name)
         return report_usage("--name is for a new session, and -s for one that exists.");
     for (int i = 0; i < n_arguments; i++)
-        if (parse_pid(arguments[i], &pid) < 0)
+        if (parse_pid(arguments[i], &pids[i]) < 0)
             return report_usage("Not a process id: '%s'", arguments[i]);
+    *ret_pids = pids;
+    pids = NULL;
     return CTL_OK;
 }
 
 int verb_attach(struct context *c, int n_arguments, char **arguments)
 {
     _cleanup_(ptraced_session_unrefp) ptraced_session *session = NULL;
+    _cleanup_free_ pid_t *pids = NULL;
     unsigned n;
     int r;
 
-    r = check_arguments(c, n_arguments, arguments);
+    r = parse_arguments(c, n_arguments, arguments, &pids);
     if (r == CTL_OK)
         r = context_connect(c);
     if (r == CTL_OK)
         r = open_session(c, &session);
     if (r != CTL_OK)
         return r;
-    r = attach_all(c, session, n_arguments, arguments, &n);
+    agent_open(c, pids, (size_t)n_arguments);
+    r = attach_all(c, session, pids, (size_t)n_arguments, &n);
+    agent_close();
     if (n > 0)
         print_session(&c->options, ptraced_session_get_id(session));
     else if (!c->options.session)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "client/ctl/agent.h"
 #include "client/ctl/attach.h"
 #include "client/ctl/context.h"
 #include "client/ctl/exit-code.h"
@@ -28,7 +29,7 @@ static int check_options(const struct options *o)
     return CTL_OK;
 }
 
-static int attach_all(struct context *c, struct follow *f)
+static int attach_each(struct context *c, struct follow *f)
 {
     const struct options *o = &c->options;
     struct attach attach;
@@ -45,6 +46,16 @@ static int attach_all(struct context *c, struct follow *f)
             return report_no_memory();
     }
     return CTL_OK;
+}
+
+static int attach_all(struct context *c, struct follow *f)
+{
+    int r;
+
+    agent_open(c, c->options.pids, c->options.n_pids);
+    r = attach_each(c, f);
+    agent_close();
+    return r;
 }
 
 /* Makes a session of its own and attaches, or joins the session of -s. */

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include "bus-api/escape.h"
+#include "client/ctl/agent.h"
 #include "client/ctl/attach.h"
 #include "client/ctl/context.h"
 #include "client/ctl/exit-code.h"
@@ -60,7 +61,9 @@ static int spawn(struct context *c, struct follow *f, char *const argv[])
         report_no_memory();
         return CTL_RUN_FAILED;
     }
+    agent_open(c, NULL, 0);
     r = ptraced_spawn(f->session, o, &f->program);
+    agent_close();
     if (r < 0) {
         code = exit_code_of_spawn(c, r);
         report_failure(c, r, 0, "Failed to start '%s'", argv[0]);

@@ -149,7 +149,7 @@ static int attach_with(ptraced_session *s, const char *method, char type, int wh
     r = append_options(m, &options, proof);
     if (r < 0)
         return connection_fail(p, r, "The attach options are not valid: %s", strerror(-r));
-    return connection_send(p, m, ret_reply);
+    return connection_send_asking(p, m, ret_reply);
 }
 
 /* Where the process has executed another program since, the proof is none: then polkit is asked. */

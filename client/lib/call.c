@@ -95,13 +95,14 @@ static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 
 /* Not sd_bus_call(): that sets aside what else arrives, which has a limit and is gone when the
  * connection ends. Here the events that precede an answer are in their sessions' lists with it. */
-int connection_send(ptraced *p, sd_bus_message *m, sd_bus_message **ret_reply)
+static int send_within(ptraced *p, sd_bus_message *m, uint64_t timeout_usec,
+                       sd_bus_message **ret_reply)
 {
     _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
     int r;
 
-    r = sd_bus_call_async(p->bus, &slot, m, on_reply, &reply, 0);
+    r = sd_bus_call_async(p->bus, &slot, m, on_reply, &reply, timeout_usec);
     if (r < 0)
         return connection_fail(p, r, "Failed to send a request: %s", strerror(-r));
 
@@ -125,6 +126,23 @@ int connection_send(ptraced *p, sd_bus_message *m, sd_bus_message **ret_reply)
     if (ret_reply)
         *ret_reply = TAKE_PTR(reply);
     return 0;
+}
+
+int connection_send(ptraced *p, sd_bus_message *m, sd_bus_message **ret_reply)
+{
+    return send_within(p, m, 0, ret_reply);
+}
+
+int connection_send_asking(ptraced *p, sd_bus_message *m, sd_bus_message **ret_reply)
+{
+    int r;
+
+    if (!p->interactive)
+        return connection_send(p, m, ret_reply);
+    r = sd_bus_message_set_allow_interactive_authorization(m, true);
+    if (r < 0)
+        return connection_fail(p, r, "Failed to make a request: %s", strerror(-r));
+    return send_within(p, m, USEC_INFINITY, ret_reply);
 }
 
 int connection_call(ptraced *p, const char *path, const char *interface, const char *member,

@@ -204,6 +204,19 @@ _public_ void ptraced_unrefp(ptraced **p)
     *p = ptraced_unref(*p);
 }
 
+_public_ int ptraced_set_interactive(ptraced *p, bool interactive)
+{
+    int r;
+
+    if (!p)
+        return -EINVAL;
+    r = connection_check(p);
+    if (r < 0)
+        return r;
+    p->interactive = interactive;
+    return 0;
+}
+
 _public_ enum ptraced_transport ptraced_get_transport(ptraced *p)
 {
     return p->transport;

@@ -56,6 +56,7 @@ struct ptraced {
     sd_bus *bus;
     bool on_bus;  /* a bus lies between, as opposed to a socket to the service itself */
     bool is_lost; /* the connection has ended */
+    bool interactive; /* who attaches may be asked for permission in a dialog */
     pid_t keeper; /* embedded mode: who starts the tracers */
 
     char *owner;           /* on a bus: the unique name of the service; NULL when not known */
@@ -99,6 +100,8 @@ int connection_new_call(ptraced *p, const char *path, const char *interface, con
                         sd_bus_message **ret);
 /* Sends and waits for the answer. Takes over no reference. ret_reply may be NULL. */
 int connection_send(ptraced *p, sd_bus_message *m, sd_bus_message **ret_reply);
+/* The same for what the user may be asked about first, which takes as long as it takes. */
+int connection_send_asking(ptraced *p, sd_bus_message *m, sd_bus_message **ret_reply);
 int connection_call(ptraced *p, const char *path, const char *interface, const char *member,
                     sd_bus_message **ret_reply, const char *types, ...);
 /* The message stands inside the variant's value when this returns. */

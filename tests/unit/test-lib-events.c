@@ -343,6 +343,38 @@ static void test_attach_options(void **state)
     assert_int_equal(ptraced_attach_thread(fix->session, 5, NULL), 0);
 }
 
+/* Else the client gives up, and the service attaches for nobody once somebody has answered. */
+static void test_somebody_who_is_asked_may_take_his_time(void **state)
+{
+    struct fixture *fix = *state;
+
+    assert_int_equal(ptraced_attach(fix->session, 2, NULL), 0);
+    assert_false(fix->fake->interactive);
+    fix->fake->thoughtful = true;
+    assert_int_equal(ptraced_attach(fix->session, 2, NULL), -ETIMEDOUT);
+
+    assert_int_equal(ptraced_set_interactive(fix->client, true), 0);
+    assert_int_equal(ptraced_attach(fix->session, 2, NULL), 0);
+    assert_true(fix->fake->interactive);
+    assert_int_equal(ptraced_attach_thread(fix->session, 4, NULL), 1);
+    assert_true(fix->fake->interactive);
+
+    assert_int_equal(ptraced_set_interactive(fix->client, false), 0);
+    assert_int_equal(ptraced_attach(fix->session, 2, NULL), -ETIMEDOUT);
+}
+
+static int setup_impatient(void **state)
+{
+    setenv("SYSTEMD_BUS_TIMEOUT", "400ms", true);
+    return setup(state);
+}
+
+static int teardown_impatient(void **state)
+{
+    unsetenv("SYSTEMD_BUS_TIMEOUT");
+    return teardown(state);
+}
+
 static void test_filter(void **state)
 {
     const char *kinds[] = {"exec", NULL};
@@ -432,6 +464,7 @@ static void test_null_is_accepted(void **state)
     assert_null(ptraced_event_unref(NULL));
     assert_null(ptraced_event_ref(NULL));
     assert_null(ptraced_spawn_options_free(NULL));
+    assert_int_equal(ptraced_set_interactive(NULL, true), -EINVAL);
     assert_int_equal(ptraced_open_address(&(ptraced *){NULL}, NULL), -EINVAL);
     assert_int_equal(ptraced_open_address(&(ptraced *){NULL}, "unix:path=/nonexistent"), -ENOENT);
     assert_int_equal(ptraced_open_fd(&(ptraced *){NULL}, -1), -EBADF);
@@ -454,6 +487,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_session_removed_by_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_of_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(test_attach_options, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_somebody_who_is_asked_may_take_his_time,
+                                        setup_impatient, teardown_impatient),
         cmocka_unit_test_setup_teardown(test_filter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lists, setup, teardown),

@@ -225,7 +225,10 @@ static int on_session(struct fake *f, sd_bus_message *m, const char *member)
     if (strcmp(member, "AttachProcess") == 0 || strcmp(member, "AttachThread") == 0) {
         CHECK(sd_bus_message_read(m, "u", &pid) > 0);
         f->pid = (pid_t)pid;
+        f->interactive = sd_bus_message_get_allow_interactive_authorization(m) > 0;
         read_options(f, m);
+        if (f->thoughtful)
+            usleep(FAKE_THOUGHT_USEC);
         if (pid == 1)
             return sd_bus_reply_method_errorf(
                 m, PTRACED_ERROR_ALREADY_TRACED,

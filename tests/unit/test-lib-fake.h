@@ -24,6 +24,8 @@
  *     Thread.*                    true for an even tid
  */
 
+#define FAKE_THOUGHT_USEC 800000
+
 /* What follows an AttachProcessFD. */
 enum fake_spawn {
     FAKE_SPAWN_EXEC,   /* exec, stopped */
@@ -38,10 +40,12 @@ struct fake {
     pthread_t thread;
     sd_bus *bus;
     enum fake_spawn spawn;
-    bool forgetful;  /* knows no session: every call to one fails */
-    bool unwilling;  /* Unsubscribe fails with NotSupported */
-    pid_t pid;       /* of the last attach */
-    uint64_t serial; /* of the last event */
+    bool forgetful;   /* knows no session: every call to one fails */
+    bool unwilling;   /* Unsubscribe fails with NotSupported */
+    bool thoughtful;  /* AttachProcess takes FAKE_THOUGHT_USEC */
+    bool interactive; /* the last AttachProcess or AttachThread allows that somebody is asked */
+    pid_t pid;        /* of the last attach */
+    uint64_t serial;  /* of the last event */
     unsigned subscriptions;
     unsigned unsubscriptions;
     /* Of the last call with options: "key=value ..." in their order. */

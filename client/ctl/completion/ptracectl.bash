@@ -35,7 +35,7 @@ __ptracectl_kinds() {
 _ptracectl() {
     local cur prev words cword
     local verbs='run events attach sessions status threads interrupt continue detach close log'
-    local options='--system --user --embedded --host= --machine= --json= --no-pager --no-legend
+    local options='--system --user --embedded --host= --machine= --json= --no-pager --no-legend --no-ask-password
                    --quiet --help --version'
     local verb='' i
 

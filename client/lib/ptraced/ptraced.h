@@ -89,6 +89,13 @@ ptraced *ptraced_ref(ptraced *p);
 ptraced *ptraced_unref(ptraced *p);
 void ptraced_unrefp(ptraced **p);
 
+/** Whether polkit may ask somebody, through the agent of the caller's desktop or terminal, where an
+ *  attach takes a permission (ALLOW_INTERACTIVE_AUTHORIZATION of the D-Bus specification). Off at
+ *  first: then what would have to be asked is refused at once, with -EACCES. While it is on,
+ *  attaching and ptraced_spawn() return when there is an answer, however long that takes. 0;
+ *  -EINVAL: no connection; -ECHILD: it was opened before a fork(2), by the parent. */
+int ptraced_set_interactive(ptraced *p, bool interactive);
+
 /** Asks the service whether it is there, which starts it where the bus knows how. 0, or e.g.
  *  -EHOSTUNREACH where nothing answers to the name. */
 int ptraced_ping(ptraced *p);
