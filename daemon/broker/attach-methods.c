@@ -8,7 +8,9 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/attach.h"
+#include "daemon/broker/audit-user.h"
 #include "daemon/broker/auth.h"
+#include "daemon/broker/caller.h"
 #include "daemon/broker/limits.h"
 #include "daemon/broker/options.h"
 #include "daemon/broker/process.h"
@@ -55,7 +57,10 @@ static int may_attach(const struct session *s, struct caller *c, sd_bus_message 
     r = auth_check(c, s, call, error);
     if (r < 0)
         return r;
-    return limit_check(LIMIT_TRACEES, session_count_tracees(s->broker, s->uid), error);
+    r = limit_check(LIMIT_TRACEES, session_count_tracees(s->broker, s->uid), error);
+    if (r < 0 || auth_is_unlimited(c))
+        return r;
+    return audit_user_attach(c->broker, c->uid, error);
 }
 
 static int check_number(uint32_t number, const char *what, sd_bus_error *error)

@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <sys/types.h>
-
-#include "daemon/broker/list.h"
-
 struct attach;
 struct attachment;
 struct broker;
 struct caller;
 
-/* Who traces what, for the journal. Nothing here is left out for being too much, but for refusals:
- * those of one user are counted for some seconds after one that was written, and then written as
- * one entry, so that nobody can drown the others. An embedded broker has nobody to tell. */
-
-struct audit {
-    struct list refusals; /* users that were refused something lately */
-    unsigned n_refusals;
-};
-
-void audit_init(struct audit *a);
-void audit_done(struct audit *a);
+/* Who traces what, for the journal. Nothing here is left out for being too much: what one user can
+ * have written has its bounds where it is asked for, or is counted (audit-user.h). An embedded
+ * broker has nobody to tell. */
 
 /* polkit has allowed it. */
 void audit_granted(const struct attach *a, const char *action);

@@ -78,7 +78,7 @@ static int broker_init(struct broker *b)
     list_init(&b->tracers);
     list_init(&b->attaches);
     list_init(&b->gathers);
-    audit_init(&b->audit);
+    audit_users_init(&b->audit);
     log_init(&b->log, b->mode == BROKER_EMBEDDED ? LOG_ERR : LOG_INFO);
     if (b->mode != BROKER_EMBEDDED)
         config_read(&b->log, "");
@@ -135,7 +135,7 @@ struct broker *broker_free(struct broker *b)
     while (b->sessions.n > 0)
         session_close(b->sessions.items[0].value, NULL);
     callers_done(b);
-    audit_done(&b->audit);
+    audit_users_done(&b->audit);
     idle_done(b);
     stream_done(&b->stream);
     index_done(&b->sessions);

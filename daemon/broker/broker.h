@@ -8,7 +8,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
-#include "daemon/broker/audit.h"
+#include "daemon/broker/audit-user.h"
 #include "daemon/broker/idle.h"
 #include "daemon/broker/index.h"
 #include "daemon/broker/keeper-link.h"
@@ -60,7 +60,7 @@ struct broker {
     struct list attaches; /* requests that are under way */
     struct list gathers;  /* the same, of those that several tracers answer */
     struct stream stream;
-    struct audit audit;
+    struct audit_users audit;
     struct idle idle;
     bool ping_refused; /* and the administrator was told (flow.h) */
 

@@ -15,6 +15,9 @@ static struct {
     [LIMIT_SESSIONS] = {"SessionsMax", 64, "sessions of one user", "close one first"},
     [LIMIT_TRACEES] = {"TraceesMax", 1024, "traced processes of one user",
                        "detach from some first"},
+    /* Each is some entries in the journal (audit-user.h). */
+    [LIMIT_ATTACHES] = {"AttachesPerMinuteMax", 600, "attaches of one user in a minute",
+                        "wait until it is over"},
     [LIMIT_SUBSCRIBERS] = {"SubscribersMax", 32, "subscribers of one session",
                            "unsubscribe one first"},
     [LIMIT_WAITERS] = {"WaitersMax", 32, "calls of GetEvent that wait in one session",

@@ -34,6 +34,7 @@ struct attachment {
     uint64_t since_usec; /* CLOCK_MONOTONIC; 0: a broker before us knew */
     char *executable;    /* escaped; NULL: unknown */
     bool observe;        /* as it was attached, for the audit trail */
+    bool is_counted;     /* in which it has no entry of its own */
 };
 
 /* The tracer may be NULL. A tracee that has neither attachments nor requests is gone with the next

@@ -3,6 +3,7 @@
 
 import os
 import pwd
+import re
 import signal
 import subprocess
 import time
@@ -47,9 +48,9 @@ class Policy(harness.OnTheBus):
     def program(self, name, source="busy-loop", mode=0o755):
         return polkit.copy_program(os.path.join(TRACEES, source), self.scratch, name, mode)
 
-    def tracee_of(self, user, name="program", source="busy-loop", mode=0o755):
+    def tracee_of(self, user, name="program", source="busy-loop", mode=0o755, args=()):
         self.program(name, source, mode)
-        return self.tracee(name, folder=self.scratch, user=pwd.getpwnam(user))
+        return self.tracee(name, *args, folder=self.scratch, user=pwd.getpwnam(user))
 
     def session_of(self, user, **values):
         return self.service.connect_as(user).create_session(**values)
@@ -243,6 +244,42 @@ class Journal(Policy):
         self.assertEqual([f"User {mine} " in lines[0], f"User {theirs} " in lines[1]], [True, True], lines)
         self.assertEqual(len(lines), 2)
         self.assert_wait(lambda: f"User {mine} was refused 19 more times" in self.log(), "they are counted", 15)
+
+    def test_followed_children_beyond_some_hundred_in_a_minute_are_counted(self):
+        tracee = self.tracee_of(GAMES, source="spawns-grandchildren", args=(1, 700))
+        session = self.session_of(GAMES)
+        session.attach(tracee.pid, children="follow", events=[])
+        started = time.monotonic()
+        self.assertEqual(tracee.ask("grow", timeout=60), {"processes": 700, "wrong": 0})
+        self.assertLess(time.monotonic() - started, 50)
+        session.close()
+        uid = pwd.getpwnam(GAMES).pw_uid
+        self.assert_wait(lambda: f"User {uid} followed " in self.log(), "they are counted", 15)
+        told = self.log().count(" (a child)")
+        self.assertEqual(told, 600)
+        self.assert_wait(lambda: self.counted_children(uid) == [100, 100], "the others are counted", 15)
+
+    def counted_children(self, uid):
+        found = re.findall(rf"User {uid} followed (\d+) more children and released (\d+)", self.log())
+        return [sum(map(int, column)) for column in zip(*found)]
+
+    def test_attaches_of_a_user_in_a_minute_are_bounded(self):
+        """Each is some entries. Those that fail count as well."""
+        session = self.session_of(NEWS)
+        gone = self.tracee_of(NEWS)
+        gone.quit()
+        gone.wait()
+        started = time.monotonic()
+        for _ in range(6):
+            for serial in [session.send("AttachProcess", "ua{sv}", gone.pid, options()) for _ in range(100)]:
+                self.assert_error("NoSuchProcess", session.client.reply, serial)
+        self.assertLess(time.monotonic() - started, 50)
+        error = self.assert_error("LimitExceeded", session.attach, gone.pid)
+        self.assertIn("AttachesPerMinuteMax", error.message)
+        self.session_of(GAMES).attach(self.tracee_of(GAMES, "b").pid)
+        roots = self.new_session()
+        for _ in range(601):
+            self.assert_error("NoSuchProcess", roots.attach, gone.pid)
 
 
 class Sessions(Policy):

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <systemd/sd-event.h>
+
+#include "bus-api/audit.h"
+#include "daemon/broker/audit-entry.h"
+#include "daemon/broker/audit-user.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/limits.h"
+
+#define SEC_USEC UINT64_C(1000000)
+#define TELL_USEC (10 * SEC_USEC)
+#define MINUTE_USEC (60 * SEC_USEC)
+#define CHILDREN_TOLD_MAX 600u /* in a minute */
+
+#define USERS_MAX 64u
+#define OTHERS ((uid_t)-1) /* all for whom there is no room are one; nobody has this id */
+
+struct audit_user {
+    struct list users;
+    struct broker *broker;
+    uid_t uid;
+
+    uint64_t minute_usec; /* when this one began */
+    unsigned n_attaches;  /* in it */
+    unsigned n_children;
+
+    uint64_t refused_usec; /* when it was last told that it is refused things */
+    unsigned n_refused;    /* counted, and not told yet */
+    unsigned n_followed;
+    unsigned n_released;
+    sd_event_source *timer; /* while there is something to tell */
+};
+
+static uint64_t now_usec(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * SEC_USEC + (uint64_t)t.tv_nsec / 1000;
+}
+
+static bool has_counted(const struct audit_user *u)
+{
+    return u->n_refused > 0 || u->n_followed > 0 || u->n_released > 0;
+}
+
+/* ---- The users ------------------------------------------------------------------------------ */
+
+static void user_free(struct audit_user *u)
+{
+    list_remove(&u->users);
+    u->broker->audit.n--;
+    sd_event_source_disable_unref(u->timer);
+    free(u);
+}
+
+static struct audit_user *user_find(const struct broker *b, uid_t uid)
+{
+    LIST_FOREACH(struct audit_user, u, &b->audit.users, users)
+        if (u->uid == uid)
+            return u;
+    return NULL;
+}
+
+static void drop_a_quiet_one(struct broker *b)
+{
+    uint64_t now = now_usec();
+
+    LIST_FOREACH(struct audit_user, u, &b->audit.users, users)
+        if (!has_counted(u) && now - u->minute_usec >= MINUTE_USEC &&
+            now - u->refused_usec >= TELL_USEC) {
+            user_free(u);
+            return;
+        }
+}
+
+static struct audit_user *user_new(struct broker *b, uid_t uid)
+{
+    struct audit_user *u = calloc(1, sizeof(*u));
+
+    if (!u)
+        return NULL;
+    u->broker = b;
+    u->uid = uid;
+    list_append(&b->audit.users, &u->users);
+    b->audit.n++;
+    return u;
+}
+
+/* NULL: there is no memory. */
+static struct audit_user *user_get(struct broker *b, uid_t uid)
+{
+    struct audit_user *u = user_find(b, uid);
+
+    if (u)
+        return u;
+    if (b->audit.n >= USERS_MAX)
+        drop_a_quiet_one(b);
+    if (b->audit.n < USERS_MAX)
+        return user_new(b, uid);
+    u = user_find(b, OTHERS);
+    return u ? u : user_new(b, OTHERS);
+}
+
+static void turn_minute(struct audit_user *u)
+{
+    uint64_t now = now_usec();
+
+    if (u->minute_usec != 0 && now - u->minute_usec < MINUTE_USEC)
+        return;
+    u->minute_usec = now;
+    u->n_attaches = u->n_children = 0;
+}
+
+/* ---- What was counted ----------------------------------------------------------------------- */
+
+static void begin(const struct audit_user *u, struct audit_entry *e, const char *id, unsigned n)
+{
+    audit_entry_begin(e, id, LOG_NOTICE);
+    if (u->uid != OTHERS)
+        audit_entry_add(e, PTRACED_AUDIT_UID "=%u", u->uid);
+    audit_entry_add(e, PTRACED_AUDIT_COUNT "=%u", n);
+}
+
+static void tell_refusals(struct audit_user *u)
+{
+    struct audit_entry e;
+
+    begin(u, &e, PTRACED_AUDIT_REFUSAL_ID, u->n_refused);
+    if (u->uid == OTHERS)
+        audit_entry_finish(&e, u->broker, "Other users were refused %u times", u->n_refused);
+    else
+        audit_entry_finish(&e, u->broker, "User %u was refused %u more times", u->uid,
+                           u->n_refused);
+}
+
+static void tell_children(struct audit_user *u)
+{
+    struct audit_entry e;
+
+    begin(u, &e, PTRACED_AUDIT_CHILDREN_ID, u->n_followed);
+    if (u->uid == OTHERS)
+        audit_entry_finish(&e, u->broker, "Other users followed %u children and released %u",
+                           u->n_followed, u->n_released);
+    else
+        audit_entry_finish(&e, u->broker, "User %u followed %u more children and released %u",
+                           u->uid, u->n_followed, u->n_released);
+}
+
+static void tell(struct audit_user *u)
+{
+    if (u->n_refused > 0) {
+        tell_refusals(u);
+        u->refused_usec = now_usec();
+    }
+    if (u->n_followed > 0 || u->n_released > 0)
+        tell_children(u);
+    u->n_refused = u->n_followed = u->n_released = 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    tell(userdata);
+    return 0;
+}
+
+/* Without a timer it is told with the next one, or at the end. */
+static void set_timer(struct audit_user *u)
+{
+    int enabled;
+
+    if (!u->timer)
+        (void)sd_event_add_time_relative(u->broker->event, &u->timer, CLOCK_MONOTONIC, TELL_USEC,
+                                         TELL_USEC / 10, on_timer, u);
+    else if (sd_event_source_get_enabled(u->timer, &enabled) == 0) {
+        (void)sd_event_source_set_time_relative(u->timer, TELL_USEC);
+        (void)sd_event_source_set_enabled(u->timer, SD_EVENT_ONESHOT);
+    }
+}
+
+/* ---- What is asked from outside ------------------------------------------------------------- */
+
+void audit_users_init(struct audit_users *a)
+{
+    list_init(&a->users);
+}
+
+void audit_users_done(struct audit_users *a)
+{
+    struct audit_user *u;
+
+    while ((u = LIST_FIRST(&a->users, struct audit_user, users))) {
+        tell(u);
+        user_free(u);
+    }
+}
+
+int audit_user_attach(struct broker *b, uid_t uid, sd_bus_error *error)
+{
+    struct audit_user *u = user_get(b, uid);
+    int r;
+
+    if (!u)
+        return -ENOMEM;
+    turn_minute(u);
+    r = limit_check(LIMIT_ATTACHES, u->n_attaches, error);
+    if (r >= 0)
+        u->n_attaches++;
+    return r;
+}
+
+bool audit_user_refused(struct broker *b, uid_t uid)
+{
+    struct audit_user *u = user_get(b, uid);
+    uint64_t now = now_usec();
+
+    if (!u)
+        return true;
+    if (u->uid != OTHERS && (u->refused_usec == 0 || now - u->refused_usec >= TELL_USEC)) {
+        u->refused_usec = now;
+        return true;
+    }
+    u->n_refused++;
+    set_timer(u);
+    return false;
+}
+
+bool audit_user_followed(struct broker *b, uid_t uid)
+{
+    struct audit_user *u = user_get(b, uid);
+
+    if (!u)
+        return true;
+    turn_minute(u);
+    if (u->uid != OTHERS && u->n_children++ < CHILDREN_TOLD_MAX)
+        return true;
+    u->n_followed++;
+    set_timer(u);
+    return false;
+}
+
+void audit_user_released(struct broker *b, uid_t uid)
+{
+    struct audit_user *u = user_get(b, uid);
+
+    if (!u)
+        return;
+    u->n_released++;
+    set_timer(u);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include <systemd/sd-bus.h>
+
+#include "daemon/broker/list.h"
+
+struct broker;
+
+/* How much of one user the journal is told, so that nobody can drown the others in it:
+ *
+ *     what a user asks for         has an entry each, and there are only so many attaches a minute
+ *     refusals                     one is written, and what follows closely is counted
+ *     children that are followed   the first of a minute are written, and the others counted
+ *
+ * What was counted is written every few seconds, as one entry. */
+
+struct audit_users {
+    struct list users;
+    unsigned n;
+};
+
+void audit_users_init(struct audit_users *a);
+/* Writes what has been counted. */
+void audit_users_done(struct audit_users *a);
+
+/* 0: it may attach once more, which is counted; else Error.LimitExceeded. */
+int audit_user_attach(struct broker *b, uid_t uid, sd_bus_error *error);
+
+/* Whether it is to be written; else it has been counted. */
+bool audit_user_refused(struct broker *b, uid_t uid);
+bool audit_user_followed(struct broker *b, uid_t uid);
+
+/* A child that was followed, and counted, is traced no more. */
+void audit_user_released(struct broker *b, uid_t uid);

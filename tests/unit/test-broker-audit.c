@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/macro.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/limits.h"
+#include "tests/unit/bus-fixture.h"
+
+/* What one user can have written into the journal, and how many users. */
+
+#define USER 1000u
+#define USERS_MAX 64u /* that are counted each for itself */
+
+static struct broker broker = {.log = {.level = LOG_INFO, .target = LOG_TARGET_CONSOLE}};
+static char said[65536];
+
+/* All that was counted, which the end of the audit writes. */
+static void end_audit(void)
+{
+    int kept = dup(STDERR_FILENO), fd = open("/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    ssize_t n;
+
+    assert_true(kept >= 0 && fd >= 0);
+    assert_true(dup2(fd, STDERR_FILENO) >= 0);
+    audit_users_done(&broker.audit);
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    n = pread(fd, said, sizeof(said) - 1, 0);
+    assert_true(n >= 0);
+    said[n] = '\0';
+    close(fd);
+    close(kept);
+}
+
+static int setup(void **state)
+{
+    audit_users_init(&broker.audit);
+    return sd_event_new(&broker.event);
+}
+
+static int teardown(void **state)
+{
+    end_audit();
+    broker.event = sd_event_unref(broker.event);
+    return 0;
+}
+
+static void refusals_are_counted_for_each_user(void **state)
+{
+    assert_true(audit_user_refused(&broker, USER));
+    assert_true(audit_user_refused(&broker, USER + 1));
+    for (int i = 0; i < 7; i++)
+        assert_false(audit_user_refused(&broker, USER));
+    assert_int_equal(broker.audit.n, 2);
+    end_audit();
+    assert_non_null(strstr(said, "User 1000 was refused 7 more times"));
+    assert_null(strstr(said, "User 1001"));
+    assert_int_equal(broker.audit.n, 0);
+}
+
+static void users_beyond_the_first_are_counted_together(void **state)
+{
+    for (uid_t i = 0; i < USERS_MAX; i++)
+        assert_true(audit_user_refused(&broker, USER + i));
+    for (uid_t i = USERS_MAX; i < 10 * USERS_MAX; i++)
+        assert_false(audit_user_refused(&broker, USER + i));
+    assert_int_equal(broker.audit.n, USERS_MAX + 1);
+    assert_false(audit_user_refused(&broker, USER));
+    end_audit();
+    assert_non_null(strstr(said, "Other users were refused 576 times"));
+    assert_non_null(strstr(said, "User 1000 was refused 1 more times"));
+}
+
+static void attaches_of_one_user_are_bounded_and_not_those_of_another(void **state)
+{
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+    unsigned n = 0;
+
+    while (audit_user_attach(&broker, USER, &error) == 0)
+        n++;
+    assert_int_equal(n, limit_value(LIMIT_ATTACHES));
+    assert_string_equal(error.name, PTRACED_ERROR_LIMIT_EXCEEDED);
+    assert_non_null(strstr(error.message, "AttachesPerMinuteMax"));
+    assert_return_code(audit_user_attach(&broker, USER + 1, NULL), 0);
+    end_audit();
+    assert_string_equal(said, "");
+}
+
+static void children_are_told_of_and_then_counted(void **state)
+{
+    unsigned n = 0;
+
+    while (audit_user_followed(&broker, USER))
+        n++;
+    assert_int_equal(n, 600);
+    audit_user_released(&broker, USER);
+    audit_user_released(&broker, USER);
+    end_audit();
+    assert_non_null(strstr(said, "User 1000 followed 1 more children and released 2"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(refusals_are_counted_for_each_user, setup, teardown),
+        cmocka_unit_test_setup_teardown(users_beyond_the_first_are_counted_together, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(attaches_of_one_user_are_bounded_and_not_those_of_another,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(children_are_told_of_and_then_counted, setup, teardown),
+    };
+
+    return cmocka_run_group_tests_name("audit", tests, NULL, NULL);
+}
