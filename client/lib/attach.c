@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -113,19 +111,6 @@ static int append_options(sd_bus_message *m, const struct ptraced_attach_options
     return sd_bus_message_close_container(m);
 }
 
-/* What the kernel lets us trace takes nobody's permission on the system bus: that we can open the
- * memory of the process proves it. -1: we cannot, or need not. */
-static int open_proof(const ptraced *p, const char *method, int what)
-{
-    char path[32];
-
-    if (p->transport != PTRACED_TRANSPORT_SYSTEM || geteuid() == 0 ||
-        strcmp(method, "AttachProcess") != 0)
-        return -1;
-    snprintf(path, sizeof(path), "/proc/%d/mem", what);
-    return open(path, O_RDWR | O_CLOEXEC);
-}
-
 /* One of the attach methods, whose first argument is a descriptor or a number. */
 static int attach_with(ptraced_session *s, const char *method, char type, int what, int proof,
                        const struct ptraced_attach_options *o, sd_bus_message **ret_reply)
@@ -156,7 +141,7 @@ static int attach_with(ptraced_session *s, const char *method, char type, int wh
 static int attach(ptraced_session *s, const char *method, char type, int what,
                   const struct ptraced_attach_options *o, sd_bus_message **ret_reply)
 {
-    int proof = open_proof(s->connection, method, what);
+    int proof = proof_open(s->connection, method, what);
     int r = attach_with(s, method, type, what, proof, o, ret_reply);
 
     if (proof < 0)

@@ -149,6 +149,13 @@ void session_push(ptraced_session *s, ptraced_event *e);
 ptraced_event *session_pop(ptraced_session *s);
 void session_drop_events(ptraced_session *s, pid_t pid); /* 0: of every process */
 
+/* ---- proof.c ---- */
+
+/* What the kernel lets us trace takes nobody's permission on the system bus: that we can open the
+ * memory of the process proves it (option `proof`). Of what an attach method is called with; -1: we
+ * cannot, or need not. */
+int proof_open(const ptraced *p, const char *method, int what);
+
 /* ---- attach.c ---- */
 
 /* Copies the caller's structure, of whatever size that is, over a default one. */

@@ -38,27 +38,34 @@ static const char *access_of(const struct attach *a)
     return a->wish.observe ? PTRACED_ACCESS_OBSERVE : PTRACED_ACCESS_CONTROL;
 }
 
-static void refuse(struct attach *a, enum polkit_verdict verdict, const char *action,
+/* Where a program lies that is not its own, /proc does not tell a user: nor do we. */
+static const char *name_for_caller(const struct target *t, bool own)
+{
+    return own ? name_of(t) : t->comm;
+}
+
+static void refuse(struct attach *a, enum polkit_verdict verdict, bool own, const char *action,
                    const char *why)
 {
     _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
     const struct target *t = &a->asked;
+    const char *name = name_for_caller(t, own);
 
     if (verdict == POLKIT_CHALLENGE)
         sd_bus_error_setf(
             &error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-            "To control process %d (%s) takes the polkit action %s, for which somebody "
-            "has to authenticate, and the call does not allow to ask",
-            t->pid, name_of(t), action);
+            "To %s process %d (%s) takes the polkit action %s, for which somebody has to "
+            "authenticate, and the call does not allow to ask",
+            access_of(a), t->pid, name, action);
     else if (verdict == POLKIT_UNAVAILABLE)
         sd_bus_error_setf(&error, PTRACED_ERROR_NOT_PERMITTED,
                           "To %s process %d (%s) takes the polkit action %s, and polkit does "
                           "not answer: %s",
-                          access_of(a), t->pid, name_of(t), action, why);
+                          access_of(a), t->pid, name, action, why);
     else
         sd_bus_error_setf(&error, PTRACED_ERROR_NOT_PERMITTED,
                           "User %u may not %s process %d (%s): polkit refuses the action %s",
-                          a->caller->uid, access_of(a), t->pid, name_of(t), action);
+                          a->caller->uid, access_of(a), t->pid, name, action);
     audit_refused(a->caller, a, action);
     attach_fail(a, &error);
 }
@@ -89,7 +96,7 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
 
     a->check = NULL;
     if (verdict != POLKIT_YES) {
-        refuse(a, verdict, action, why);
+        refuse(a, verdict, own, action, why);
         return;
     }
     a->grant = own ? ATTACH_OWN : ATTACH_OTHER;
@@ -195,6 +202,21 @@ static int check_questions(const struct attach *a, sd_bus_error *error)
     return limit_check(LIMIT_QUESTIONS, n, error);
 }
 
+static int check_proof(struct attach *a, sd_bus_error *error)
+{
+    if (proof_is_of(&a->wish.proof, &a->asked, a->wish.observe)) {
+        a->grant = ATTACH_PROVEN;
+        return 1;
+    }
+    audit_refused(a->caller, a, PTRACED_OPTION_PROOF);
+    return sd_bus_error_setf(
+        error, PTRACED_ERROR_NOT_PERMITTED,
+        "The proof is none for process %d: it has to be /proc/%d/mem, of the "
+        "system's own /proc, opened since its last exec, for writing too where "
+        "not access \"observe\" is asked for; without a proof polkit is asked",
+        a->asked.pid, a->asked.pid);
+}
+
 int attach_authorize(struct attach *a, sd_bus_error *error)
 {
     int r, pidfd = -1;
@@ -215,16 +237,16 @@ int attach_authorize(struct attach *a, sd_bus_error *error)
     r = rights_check_machine(&a->target, error);
     if (r < 0)
         return r;
-    r = a->wish.has_proof ? 0 : check_questions(a, error);
-    if (r < 0)
-        return r;
+    if (!a->wish.proof.given) {
+        r = check_questions(a, error);
+        if (r < 0)
+            return r;
+    }
     a->asked = a->target;
     a->target.executable = NULL; /* which the other has now */
     a->target.program = NULL;
-    if (a->wish.has_proof) {
-        a->grant = ATTACH_PROVEN;
-        return 1;
-    }
+    if (a->wish.proof.given)
+        return check_proof(a, error);
     if (a->caller->pid <= 0 || process_open(a->caller->pid, &pidfd) < 0) {
         r = ask(a);
         return r < 0 ? sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %s", strerror(-r)) : 0;

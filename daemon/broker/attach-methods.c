@@ -41,22 +41,20 @@ static int read_attach_options(sd_bus_message *call, struct attach_wish *ret, sd
     };
     int r = options_read(call, rules, ELEMENTSOF(rules), error);
 
-    *ret = (struct attach_wish){.observe = strcmp(access, PTRACED_ACCESS_OBSERVE) == 0,
-                                .has_proof = proof >= 0};
+    *ret = (struct attach_wish){.observe = strcmp(access, PTRACED_ACCESS_OBSERVE) == 0};
+    if (r >= 0 && proof >= 0)
+        proof_of_fd(proof, &ret->proof);
     if (r >= 0 && !ret->observe && strcmp(access, PTRACED_ACCESS_CONTROL) != 0)
         return sd_bus_error_set(error, PTRACED_ERROR_INVALID_OPTION,
                                 "The option \"access\" is neither \"observe\" nor \"control\"");
     return r;
 }
 
-static int may_attach(const struct session *s, struct caller *c, sd_bus_message *call,
-                      sd_bus_error *error)
+/* Once the call is in order. */
+static int check_limits(const struct session *s, const struct caller *c, sd_bus_error *error)
 {
     int r;
 
-    r = auth_check(c, s, call, error);
-    if (r < 0)
-        return r;
     r = limit_check(LIMIT_TRACEES, session_count_tracees(s->broker, s->uid), error);
     if (r < 0 || auth_is_unlimited(c))
         return r;
@@ -91,6 +89,9 @@ int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd
     struct attach_wish wish;
     int r, pidfd;
 
+    r = auth_check(c, s, call, error);
+    if (r < 0)
+        return r;
     r = sd_bus_message_read(call, "u", &pid);
     if (r < 0)
         return r;
@@ -100,7 +101,7 @@ int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd
     r = check_number(pid, "process", error);
     if (r < 0)
         return r;
-    r = may_attach(s, c, call, error);
+    r = check_limits(s, c, error);
     if (r < 0)
         return r;
     r = open_process((pid_t)pid, &pidfd, error);
@@ -116,6 +117,9 @@ int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
     struct attach_wish wish;
     pid_t pid;
 
+    r = auth_check(c, s, call, error);
+    if (r < 0)
+        return r;
     r = sd_bus_message_read(call, "h", &received);
     if (r < 0)
         return r;
@@ -131,7 +135,7 @@ int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
                                 "The process of the pidfd has ended");
     if (r < 0)
         return r;
-    r = may_attach(s, c, call, error);
+    r = check_limits(s, c, error);
     if (r < 0)
         return r;
     pidfd = fcntl(received, F_DUPFD_CLOEXEC, 3);
@@ -146,6 +150,9 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
     struct attach_wish wish;
     int r;
 
+    r = auth_check(c, s, call, error);
+    if (r < 0)
+        return r;
     r = sd_bus_message_read(call, "u", &tid);
     if (r < 0)
         return r;
@@ -155,7 +162,7 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
     r = check_number(tid, "thread", error);
     if (r < 0)
         return r;
-    r = may_attach(s, c, call, error);
+    r = check_limits(s, c, error);
     if (r < 0)
         return r;
     return attach_begin(s, c, call, -1, (pid_t)tid, &wish, error);

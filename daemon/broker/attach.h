@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/broker/list.h"
+#include "daemon/broker/proof.h"
 #include "daemon/broker/target.h"
 
 struct broker;
@@ -40,7 +41,7 @@ enum attach_grant {
 /* What the options ask for that the broker has to know. */
 struct attach_wish {
     bool observe; /* without control */
-    bool has_proof;
+    struct proof proof;
 };
 
 struct attach {

@@ -119,6 +119,10 @@ static int read_fact(sd_bus_message *m, const char *key, struct target *t)
         return sd_bus_message_read(m, "v", "t", &t->permitted);
     if (strcmp(key, "user-namespace") == 0)
         return sd_bus_message_read(m, "v", "t", &t->user_namespace);
+    if (strcmp(key, "memory-device") == 0)
+        return sd_bus_message_read(m, "v", "t", &t->memory_device);
+    if (strcmp(key, "memory-inode") == 0)
+        return sd_bus_message_read(m, "v", "t", &t->memory_inode);
     if (strcmp(key, "program") == 0)
         return read_bytes(m, &t->program, &t->program_size);
     if (strcmp(key, "yama-scope") == 0)

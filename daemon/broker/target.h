@@ -23,6 +23,8 @@ struct target {
     gid_t gids[3];
     uint64_t permitted;      /* capabilities */
     uint64_t user_namespace; /* 0: unknown */
+    uint64_t memory_device;  /* of its /proc/PID/mem */
+    uint64_t memory_inode;   /* 0: unknown */
     bool dumpable;
     bool kernel_thread;
     bool zombie;

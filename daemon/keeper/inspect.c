@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/keeper/inspect.h"
@@ -36,6 +37,19 @@ static int read_executable(pid_t pid, pid_t tid, char **ret)
         return -ENOMEM;
     *ret = copy;
     return 0;
+}
+
+/* By the path that others open. It is the same for as long as somebody has it open. */
+static void read_memory_file(pid_t pid, struct inspection *i)
+{
+    char path[PATH_SIZE];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+    if (stat(path, &st) < 0)
+        return;
+    i->memory_device = st.st_dev;
+    i->memory_inode = st.st_ino;
 }
 
 static int find_living(pid_t tid, void *userdata)
@@ -100,6 +114,7 @@ static int read_facts(pid_t pid, pid_t tid, struct inspection *i)
     i->kernel_thread = stat.flags & PROC_FLAG_KTHREAD;
     i->zombie = has_ended(status.state);
     i->user_namespace = proc_read_user_namespace(pid, tid);
+    read_memory_file(pid, i);
     i->dumpable = !i->kernel_thread && proc_is_dumpable(pid, tid, &status);
     return read_executable(pid, tid, &i->executable);
 }

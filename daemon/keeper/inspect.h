@@ -23,6 +23,8 @@ struct inspection {
     gid_t gids[4];
     uint64_t permitted;      /* capabilities */
     uint64_t user_namespace; /* inode; 0: unknown */
+    uint64_t memory_device;  /* of /proc/PID/mem, which is not opened */
+    uint64_t memory_inode;   /* 0: unknown */
     char comm[PROC_COMM_MAX];
     char tracer_comm[PROC_COMM_MAX]; /* "": no tracer, or one that has just gone */
     char *executable;                /* raw, as the kernel tells it; NULL: none, or not readable */

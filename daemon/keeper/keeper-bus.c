@@ -63,6 +63,9 @@ static int append_inspection(sd_bus_message *m, const struct inspection *i, bool
     if (r >= 0)
         r = append_ids(m, "gids", i->gids);
     if (r >= 0)
+        r = sd_bus_message_append(m, "{sv}{sv}", "memory-device", "t", i->memory_device,
+                                  "memory-inode", "t", i->memory_inode);
+    if (r >= 0)
         r = append_string(m, "comm", i->comm);
     if (r >= 0 && i->executable)
         r = append_string(m, "executable", i->executable);

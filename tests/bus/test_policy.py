@@ -117,6 +117,12 @@ class Asked(Policy):
         message = self.assert_refused(session, self.tracee_of(GAMES, "b"), ASK_ME, access="observe")
         self.assertIn("org.ptraced.Tracer1.observe-other", message)
 
+    def test_refusal_does_not_tell_where_a_program_of_another_user_lies(self):
+        tracee = self.tracee_of(GAMES)
+        message = self.assert_refused(self.session_of(NEWS), tracee, ASK_ME)
+        self.assertIn(f"process {tracee.pid} (program)", message)
+        self.assertNotIn(self.scratch, message)
+
     def test_thread_of_ones_own_is_asked_for_like_a_process(self):
         tracee = self.tracee_of(GAMES)
         session = self.session_of(GAMES)
@@ -136,7 +142,8 @@ class InADialog(Policy):
 
     def setUp(self):
         super().setUp()
-        self.agent = polkit.Agent(self.service, NEWS)
+        self.agent = polkit.Agent(polkit.Listener.open(self.service.bus_socket),
+                                  wire.Connection.open(self.service.bus_socket), polkit.ourselves(NEWS))
         self.addCleanup(self.agent.close)
 
     def test_dialog_says_who_wants_to_control_what(self):
