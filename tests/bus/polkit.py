@@ -103,18 +103,24 @@ class Question(NamedTuple):
     serial: int
 
 
+def ourselves(user):
+    """This process as a subject, where it acts as a user."""
+    return ("unix-process", {"pid": wire.Variant("u", os.getpid()),
+                             "start-time": wire.Variant("t", procfs.start_time(os.getpid())),
+                             "uid": wire.Variant("i", pwd.getpwnam(user).pw_uid)})
+
+
 class Agent:
-    """What shows dialogs for a user's programs, among which we are one. Who agrees authenticates as
-    root; polkit takes root's word for it, as it takes that of its own helper."""
+    """What shows dialogs for the programs of a subject, as polkit names them. Who agrees authenticates
+    as whom polkit asks for; it takes root's word for that, as it takes that of its own helper."""
 
     PATH = "/agent"
 
-    def __init__(self, service, user):
-        self.bus = Listener.open(service.bus_socket)
-        self.root = wire.Connection.open(service.bus_socket)
-        self.subject = ("unix-process", {"pid": wire.Variant("u", os.getpid()),
-                                         "start-time": wire.Variant("t", procfs.start_time(os.getpid())),
-                                         "uid": wire.Variant("i", pwd.getpwnam(user).pw_uid)})
+    def __init__(self, bus, root, subject):
+        """bus: a Listener, root: a connection of root's; both are closed in the end."""
+        self.bus = bus
+        self.root = root
+        self.subject = subject
         self.bus.call(AUTHORITY, AUTHORITY_PATH, AUTHORITY + ".Authority", "RegisterAuthenticationAgent",
                       "(sa{sv})ss", self.subject, "C", self.PATH)
 
@@ -127,7 +133,7 @@ class Agent:
 
     def agree(self, question):
         self.root.call(AUTHORITY, AUTHORITY_PATH, AUTHORITY + ".Authority", "AuthenticationAgentResponse2",
-                       "us(sa{sv})", 0, question.cookie, ("unix-user", {"uid": wire.Variant("u", 0)}))
+                       "us(sa{sv})", self.bus.uid, question.cookie, question.identities[0])
         self.bus.answer(question.serial)
 
     def dismiss(self, question):
@@ -141,9 +147,9 @@ class Agent:
 class Listener(wire.Connection):
     """One that is called."""
 
-    def __init__(self, sock, bus=True):
+    def __init__(self, *args, **kwargs):
         self.calls = collections.deque()
-        super().__init__(sock, bus)
+        super().__init__(*args, **kwargs)
 
     def take(self, message):
         if message.type == wire.METHOD_CALL and message.fields[wire.MEMBER] != "Ping":

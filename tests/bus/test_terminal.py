@@ -2,79 +2,20 @@
 """Who sits at a terminal without a desktop is asked there, by a real pkttyagent."""
 
 import os
-import pty
 import pwd
-import select
 import shutil
 import subprocess
-import termios
-import time
 
 import harness
 import polkit
 import procfs
 from programs import CTL, SEARCH_PATH, TRACEES
 from service import BUILD
+from terminal import Terminal
 
 GAMES, NEWS = polkit.USERS
 AGENT = shutil.which("pkttyagent", path=SEARCH_PATH)
 NOT_PERMITTED = 4 # ptracectl's exit code
-
-
-class Terminal:
-    """A program that is another user's, in the foreground of a terminal of its own."""
-
-    def __init__(self, command, user, environment):
-        self.text = ""
-        self.status = None
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            try:
-                os.setgroups([])
-                os.setresgid(*[user.pw_gid] * 3)
-                os.setresuid(*[user.pw_uid] * 3)
-                os.execve(command[0], command, environment)
-            finally:
-                os._exit(127)
-
-    def read_until(self, words, timeout=20):
-        """None: until everybody has closed the terminal."""
-        deadline = time.monotonic() + timeout
-        while words is None or words not in self.text:
-            if not select.select([self.fd], [], [], max(deadline - time.monotonic(), 0))[0]:
-                raise TimeoutError(f"{words!r} was not shown within {timeout} s, but {self.text!r}")
-            try:
-                data = os.read(self.fd, 65536)
-            except OSError: # EIO: nobody has it open any more
-                data = b""
-            if not data:
-                if words is None:
-                    return
-                raise EOFError(f"it ended without {words!r}: {self.text!r}")
-            self.text += data.decode(errors="replace").replace("\r\n", "\n")
-
-    def type(self, text):
-        """What is typed before the echo is off is thrown away: so it is with passwords."""
-        deadline = time.monotonic() + 10
-        while termios.tcgetattr(self.fd)[3] & termios.ECHO:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"nobody turns the echo off: {self.text!r}")
-            time.sleep(0.002)
-        os.write(self.fd, text.encode())
-
-    def end(self):
-        """The exit status, or minus the signal."""
-        self.read_until(None)
-        self.has_echo = bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
-        return self.close()
-
-    def close(self):
-        """The terminal hangs up on who is still there."""
-        if self.status is None:
-            os.close(self.fd)
-            _, status = os.waitpid(self.pid, 0)
-            self.status = os.waitstatus_to_exitcode(status)
-        return self.status
 
 
 class AtATerminal(harness.OnTheBus):
@@ -95,7 +36,12 @@ class AtATerminal(harness.OnTheBus):
         return self.tracee("program", folder=self.scratch, user=pwd.getpwnam(user))
 
     def run_at_terminal(self, *arguments):
-        terminal = Terminal([self.ctl, "--system", *map(str, arguments)], self.user, self.environment)
+        def execute():
+            os.setgroups([])
+            os.setresgid(*[self.user.pw_gid] * 3)
+            os.setresuid(*[self.user.pw_uid] * 3)
+            os.execve(self.ctl, [self.ctl, "--system", *map(str, arguments)], self.environment)
+        terminal = Terminal(execute)
         self.addCleanup(terminal.close)
         return terminal
 

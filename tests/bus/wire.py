@@ -182,8 +182,10 @@ class Connection:
     """One connection: calls with their replies, and the signals that came meanwhile. Pings are answered in
     their turn while it reads, as by any D-Bus library."""
 
-    def __init__(self, sock, bus=True):
+    def __init__(self, sock, bus=True, uid=None):
+        """uid: whom the other end knows it to be of, where that is not ourselves."""
         self.sock = sock
+        self.uid = os.geteuid() if uid is None else uid
         self.serial = 0
         self.buffer = bytearray()
         self.fds = []
@@ -207,7 +209,7 @@ class Connection:
         """All in one go, as sd-bus does it. An sd-bus server does not look at a message that came in one
         piece with a late BEGIN before the next one comes."""
         self.sock.settimeout(10)
-        uid = str(os.geteuid()).encode().hex().encode()
+        uid = str(self.uid).encode().hex().encode()
         self.sock.sendall(b"\0AUTH EXTERNAL " + uid + b"\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n")
         self.expect_line(b"OK")
         self.expect_line(b"AGREE_UNIX_FD")

@@ -12,9 +12,12 @@ import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 import procfs
 import wire
@@ -29,6 +32,8 @@ BOOT_TIMEOUT = 60
 END_TIMEOUT = 40
 # nspawn leaves this one out; the keeper opens mapped files by it.
 CAPABILITIES = "CAP_CHECKPOINT_RESTORE"
+
+CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--mount-proc", "--uts", "--ipc", "--fork", "--kill-child")
 
 # Into its cgroups, a layer over the files, and up. All mounts are in a name space of their own.
 START = """set -e
@@ -139,16 +144,20 @@ class Inside(Tracee):
     tests look at; `inside` is what the service knows it by."""
 
     # pylint: disable=super-init-not-called
-    def __init__(self, machine, name, *args, user=None):
+    def __init__(self, machine, name, *args, user=None, program=None, properties=(), container=False):
+        """program: where it is, if not with the others; properties: of the service; container: in name spaces
+        of its own, in which it is the first process."""
         machine.tracees += 1
         self.name = name
         self.machine = machine
         self.unit = f"tracee-{machine.tracees}.service"
-        self.program = os.path.join(TRACEES, name)
+        self.program = program or os.path.join(TRACEES, name)
         self.process = subprocess.Popen(
             machine.command("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=" + self.unit,
                             "--property=LimitCORE=0", "--setenv=TRACEE_OUTLIVES_PARENT=1",
-                            *([f"--uid={user}"] if user else []), self.program,
+                            *([f"--uid={user}"] if user else []),
+                            *("--property=" + one for one in properties),
+                            *(CONTAINER if container else ()), self.program,
                             *map(str, args), seconds=TRACEE_SECONDS),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lines = Lines(self.process.stdout)
@@ -161,6 +170,9 @@ class Inside(Tracee):
             self.words = self.listen().split()
             self.inside = int(machine.show(self.unit, "MainPID"))
             self.pid = machine.outside(self.inside)
+            if container:
+                (self.pid,) = procfs.children(self.pid)
+                self.inside = machine.inside(self.pid)
         except BaseException:
             self.kill()
             raise
@@ -173,6 +185,30 @@ class Inside(Tracee):
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+
+
+class Account(NamedTuple):
+    uid: int
+    gid: int
+    groups: list
+
+
+class UserConnection(wire.Connection):
+    """`pid`: of the process that has connected, as the machine knows it, and `outside` as it is known here. It
+    ends with the connection."""
+
+    def __init__(self, sock, uid, pid, process, channel):
+        self.pid = pid
+        self.process = process
+        (self.outside,) = procfs.children(process.pid)
+        self.channel = channel
+        super().__init__(sock, uid=uid)
+
+    def close(self):
+        if not self.closed:
+            os.close(self.channel)
+            self.process.wait(10)
+        super().close()
 
 
 class Machine:
@@ -284,10 +320,35 @@ class Machine:
         """root, on its bus."""
         return wire.Connection.open(self.root + "/run/dbus/system_bus_socket")
 
+    def connect_as(self, user, kind=None):
+        """A user, on its bus, from a process of the machine's. kind: a UserConnection."""
+        account = self.account(user)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            process = subprocess.Popen(
+                ["nsenter", "--target", str(self.leader), "--pid", "--uts", "--ipc", "--net", sys.executable,
+                 os.path.join(HERE, "connect.py"), str(theirs.fileno()), self.root + "/run/dbus",
+                 *map(str, (account.uid, account.gid, *account.groups))],
+                stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            theirs.close()
+            ours.settimeout(10)
+            word, (bus,), _, _ = socket.recv_fds(ours, 64, 1)
+            return (kind or UserConnection)(socket.socket(fileno=bus), account.uid, int(word), process, ours.detach())
+
+    def account(self, user):
+        _, _, uid, gid, *_ = self.run("getent", "passwd", user).strip().split(":")
+        return Account(int(uid), int(gid), [int(group) for group in self.run("id", "-G", user).split()])
+
     def write(self, path, text):
         os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
         with open(self.root + path, "w") as f:
             f.write(text)
+
+    def copy_tracee(self, name, path, mode=0o755):
+        """Where it can have a mode of its own."""
+        shutil.copy2(os.path.join(BUILD, "tests", "tracees", name), self.root + path)
+        os.chmod(self.root + path, mode)
+        return path
 
     def remove(self, path):
         os.unlink(self.root + path)
@@ -302,9 +363,10 @@ class Machine:
                 return pid
         raise AssertionError(f"process {inside} of the machine is gone")
 
-    @staticmethod
-    def inside(pid):
-        return int(procfs.status(pid, "NSpid").split()[-1])
+    def inside(self, pid):
+        """As the machine knows it, though it may be in a container in there."""
+        depth = len(procfs.status(self.leader, "NSpid").split())
+        return int(procfs.status(pid, "NSpid").split()[depth - 1])
 
     def running(self, program):
         """Processes of an installed program, as they are known here."""

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What users do with the installed service who are not root: at a terminal with a real password, without
+being asked, at their limits; what they trace, and what the journal has of it."""
+
+import json
+import os
+
+import cases
+import client
+import wire
+from cases import NAME
+from terminal import Terminal
+from test_journal import message_ids
+from users import ALICE, ASK_ME, BOB, PROGRAM, Users
+
+PASSWORD = "open, sesame"
+DROP_IN = "/etc/ptraced/ptraced.conf.d/test.conf"
+
+
+class AtATerminal(Users):
+    def start(self, user, *command):
+        account = self.machine.account(user)
+        command = ["nsenter", "--target", str(self.machine.leader), "--all", "setpriv", f"--reuid={account.uid}",
+                   f"--regid={account.gid}", "--init-groups", "env", "-i", "PATH=/usr/bin:/bin", "LANG=C.UTF-8",
+                   "timeout", "--foreground", "60", *map(str, command)]
+        terminal = Terminal(lambda: os.execvp(command[0], command))
+        self.addCleanup(terminal.close)
+        return terminal
+
+    def ask(self, password):
+        self.machine.run("sh", "-c", f"echo '{ALICE}:{PASSWORD}' | chpasswd")
+        self.rules(f'if (action.id == "{NAME}.control-other") return polkit.Result.AUTH_SELF;')
+        tracee = self.tracee(PROGRAM, user=BOB)
+        terminal = self.start(ALICE, "ptracectl", "attach", tracee.inside)
+        terminal.read_until("Password: ")
+        self.assertIn(f"Authentication is required to let ptracectl control {tracee.program} (process "
+                      f"{tracee.inside} of user {self.machine.account(BOB).uid})", terminal.text)
+        terminal.type(password + "\n")
+        return terminal, terminal.end(), tracee
+
+    def test_right_password_is_enough(self):
+        terminal, status, tracee = self.ask(PASSWORD)
+        self.assertEqual(status, 0, terminal.text)
+        self.assertIn("AUTHENTICATION COMPLETE", terminal.text)
+        self.assertGreater(cases.harness.procfs.tracer_pid(tracee.pid), 0)
+
+    def test_wrong_password_is_not(self):
+        terminal, status, tracee = self.ask("guessed")
+        self.assertEqual(status, 4, terminal.text)
+        self.assertIn("polkit refuses the action org.ptraced.Tracer1.control-other", terminal.text)
+        self.assertEqual(cases.harness.procfs.tracer_pid(tracee.pid), 0)
+
+
+class Proof(Users):
+    def test_own_child_is_traced_without_a_question(self):
+        """The bus starts the service for a user, who traces what the kernel lets him."""
+        self.assertFalse(self.machine.is_active(cases.BROKER))
+        done = self.machine.try_run_as(ALICE, "ptracectl", "--system", "--json=short", "run", "-o", "-", "--",
+                                       "/opt/tracees/exits-with", "7")
+        self.assertEqual(done.returncode, 7, done.stderr)
+        kinds = [json.loads(line)["event"] for line in done.stdout.splitlines() if line.startswith("{")]
+        self.assertEqual((kinds[0], kinds[-1]), ("exec", "exited"), done.stdout)
+        (attach,) = [entry for entry in self.journal() if entry.get("MESSAGE_ID") == message_ids()["attach"]]
+        self.assertEqual(attach["PTRACED_UID"], str(self.machine.account(ALICE).uid))
+
+
+class Limits(Users):
+    def setUp(self):
+        super().setUp()
+        self.machine.write(DROP_IN, "[Limits]\nSessionsMax=2\nTraceesMax=1\n")
+        self.addCleanup(self.machine.remove, DROP_IN)
+
+    def test_limits_of_the_configuration_are_each_users(self):
+        self.rules(f'if (action.id == "{NAME}.control") return polkit.Result.YES;')
+        for user in (ALICE, BOB):
+            who = self.client_of(user)
+            session = who.create_session()
+            who.create_session()
+            self.assert_limit("SessionsMax", who.create_session)
+            session.attach(self.tracee(PROGRAM, user=user).inside)
+            self.assert_limit("TraceesMax", session.attach, self.tracee(PROGRAM, user=user).inside)
+
+    def assert_limit(self, name, function, *args):
+        with self.assertRaises(wire.Error) as caught:
+            function(*args)
+        self.assertEqual(caught.exception.name, client.ERROR + "LimitExceeded")
+        self.assertIn(name, caught.exception.message)
+
+
+SANDBOX = ["NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "PrivateDevices=yes",
+           "ProtectProc=invisible", "MemoryDenyWriteExecute=yes", "SystemCallFilter=@system-service",
+           "RestrictAddressFamilies=AF_UNIX", "ProtectKernelTunables=yes", "LockPersonality=yes"]
+
+
+class Targets(Users):
+    """What systemd starts in more than one way: whose it is, and that it is traced and let go like any other."""
+
+    def assert_action(self, action, **kwargs):
+        tracee = self.tracee("computes", 2, **kwargs)
+        who = self.client_of(ALICE)
+        self.assertEqual(self.refusal(who, tracee), (ASK_ME, action))
+        self.rules(f'if (action.id == "{NAME}.{action}") return polkit.Result.YES;')
+        session = self.attach(who, tracee)
+        process = session.process(tracee.inside)
+        process.interrupt()
+        session.events_until(lambda event: event.kind == "stop")
+        self.assertTrue(process.thread(tracee.inside).registers())
+        session.close()
+        self.assert_computes(tracee)
+
+    def test_service_of_a_dynamic_user(self):
+        self.assert_action("control-other", properties=["DynamicUser=yes"])
+
+    def test_sandboxed_service_of_another_user(self):
+        self.assert_action("control-other", user=BOB, properties=SANDBOX)
+
+    def test_sandboxed_service_of_ones_own(self):
+        self.assert_action("control", user=ALICE, properties=SANDBOX)
+
+    def test_first_process_of_a_container(self):
+        self.assert_action("control-other", user=ALICE, container=True)
+
+
+class Journal(Users):
+    def entries(self, kind):
+        return [entry for entry in self.journal() if entry.get("MESSAGE_ID") == message_ids()[kind]]
+
+    def test_entries_name_the_user_the_program_and_the_action(self):
+        self.rules(f'if (action.id == "{NAME}.control") return polkit.Result.YES;')
+        mine, yours = self.tracee(PROGRAM, user=ALICE), self.tracee(PROGRAM, user=BOB)
+        who = self.client_of(ALICE)
+        self.refusal(who, yours)
+        session = self.attach(who, mine)
+        session.process(mine.inside).detach()
+        self.assert_wait(lambda: self.entries("release"), "the release is written")
+        common = {"PTRACED_UID": str(who.connection.uid), "PTRACED_CALLER": who.connection.name,
+                  "PTRACED_EXECUTABLE": mine.program, "PTRACED_ACCESS": "control"}
+        for kind, pid, more in (("refusal", yours.inside, {"PTRACED_ACTION": NAME + ".control-other",
+                                                           "PTRACED_COUNT": "1"}),
+                                ("grant", mine.inside, {"PTRACED_ACTION": NAME + ".control"}),
+                                ("attach", mine.inside, {"PTRACED_SESSION": session.id}),
+                                ("release", mine.inside, {"PTRACED_SESSION": session.id,
+                                                          "PTRACED_REASON": "detached"})):
+            with self.subTest(kind=kind):
+                (entry,) = self.entries(kind)
+                wanted = {**common, "PTRACED_PID": str(pid), **more}
+                self.assertEqual({key: entry.get(key) for key in wanted}, wanted)
+
+
+if __name__ == "__main__":
+    cases.main()
