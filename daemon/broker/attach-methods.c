@@ -12,12 +12,24 @@
 #include "daemon/broker/auth.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/limits.h"
+#include "daemon/broker/measure.h"
 #include "daemon/broker/options.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/session.h"
 
 /* What the attach methods of Session have in front of the chain: the call is read, checked and
  * authorised. */
+
+/* What the options hold is kept while people think. */
+static int check_call(const struct session *s, const struct caller *c, sd_bus_message *call,
+                      sd_bus_error *error)
+{
+    struct measure size;
+    int r;
+
+    r = auth_check(c, s, call, error);
+    return r < 0 ? r : measure_check(call, OPTIONS_BYTES_MAX, &size, error);
+}
 
 /* Values are the tracer's to judge; it is not made for a key or type that is wrong. */
 static int read_attach_options(sd_bus_message *call, struct attach_wish *ret, sd_bus_error *error)
@@ -89,7 +101,7 @@ int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd
     struct attach_wish wish;
     int r, pidfd;
 
-    r = auth_check(c, s, call, error);
+    r = check_call(s, c, call, error);
     if (r < 0)
         return r;
     r = sd_bus_message_read(call, "u", &pid);
@@ -117,7 +129,7 @@ int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
     struct attach_wish wish;
     pid_t pid;
 
-    r = auth_check(c, s, call, error);
+    r = check_call(s, c, call, error);
     if (r < 0)
         return r;
     r = sd_bus_message_read(call, "h", &received);
@@ -150,7 +162,7 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
     struct attach_wish wish;
     int r;
 
-    r = auth_check(c, s, call, error);
+    r = check_call(s, c, call, error);
     if (r < 0)
         return r;
     r = sd_bus_message_read(call, "u", &tid);

@@ -12,6 +12,7 @@
 #include "daemon/broker/caller.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/limits.h"
+#include "daemon/broker/measure.h"
 #include "daemon/broker/session.h"
 
 #define DBUS_NAME "org.freedesktop.DBus"
@@ -330,6 +331,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
     struct broker *b = userdata;
     const char *sender = sd_bus_message_get_sender(m);
     struct unchecked *next;
+    struct measure size;
     struct caller *c;
     int r;
 
@@ -338,6 +340,9 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         return 0;
     if (!sender) /* no bus lets that through */
         return 1;
+    r = measure_check(m, CALL_BYTES_MAX, &size, ret_error);
+    if (r < 0)
+        return r;
 
     c = caller_find(b, sender);
     if (!c) {

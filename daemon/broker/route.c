@@ -13,6 +13,7 @@
 #include "daemon/broker/copy.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/limits.h"
+#include "daemon/broker/measure.h"
 #include "daemon/broker/route.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/tracee.h"
@@ -24,12 +25,14 @@ struct routed {
     struct session *session;
     sd_bus_message *call;
     pid_t pid;
+    size_t n_bytes;
 };
 
 static struct routed *routed_free(struct routed *d)
 {
     if (!d)
         return NULL;
+    d->session->n_flight_bytes -= d->n_bytes;
     session_unref(d->session);
     sd_bus_message_unref(d->call);
     free(d);
@@ -89,26 +92,53 @@ static int copy_call(struct tracer *t, sd_bus_message *call, sd_bus_message **re
     return 0;
 }
 
+/* What a call carries is kept until it is answered, once as it came and once as it goes on. */
+static int check_size(const struct session *s, const struct caller *c, sd_bus_message *call,
+                      size_t *ret_bytes, sd_bus_error *error)
+{
+    struct measure size;
+    int r = measure_check(call, CALL_BYTES_MAX, &size, error);
+
+    if (r < 0)
+        return r;
+    if (size.n_fds > 0)
+        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "%s takes no descriptor",
+                                 sd_bus_message_get_member(call));
+    *ret_bytes = size.n_bytes;
+    if (auth_is_unlimited(c) ||
+        session_count_flight_bytes(s->broker, s->uid) + size.n_bytes <= FLIGHT_BYTES_MAX)
+        return 0;
+    return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
+                             "Calls of user %u that carry %u MiB are under way to tracers already; "
+                             "wait for some of the answers first",
+                             s->uid, FLIGHT_BYTES_MAX / 1024 / 1024);
+}
+
 /* An answer may be a megabyte of memory, and is kept until it is read. */
-static int check_room(const struct broker *b, const struct tracer *t, sd_bus_error *error)
+static int check_room(const struct broker *b, struct tracer *t, pid_t pid, sd_bus_error *error)
 {
     uint64_t unread = 0;
     int r = limit_check(LIMIT_ROUTED, t->n_routed, error);
 
+    if (r >= 0)
+        r = tracer_check_takes(t, pid, error);
     if (r < 0)
         return r;
     (void)sd_bus_get_n_queued_write(b->bus, &unread);
     return limit_check(LIMIT_UNREAD, unread, error);
 }
 
-static int forward(struct session *s, struct tracer *t, pid_t pid, sd_bus_message *call,
-                   sd_bus_error *error)
+static int forward(struct session *s, struct caller *c, struct tracer *t, pid_t pid,
+                   sd_bus_message *call, sd_bus_error *error)
 {
     _cleanup_(routed_freep) struct routed *d = NULL;
     _cleanup_bus_message_ sd_bus_message *m = NULL;
+    size_t n_bytes = 0;
     int r;
 
-    r = check_room(s->broker, t, error);
+    r = check_room(s->broker, t, pid, error);
+    if (r >= 0)
+        r = check_size(s, c, call, &n_bytes, error);
     if (r < 0)
         return r;
     r = copy_call(t, call, &m);
@@ -122,7 +152,9 @@ static int forward(struct session *s, struct tracer *t, pid_t pid, sd_bus_messag
         .session = session_ref(s),
         .call = sd_bus_message_ref(call),
         .pid = pid,
+        .n_bytes = n_bytes,
     };
+    s->n_flight_bytes += n_bytes;
     r = tracer_call(t, m, s->broker->tracer_timeout_usec, pid, on_answer, d);
     if (r < 0)
         return tracer_explain(r, pid, error);
@@ -168,7 +200,7 @@ static int route(struct session *s, struct caller *c, const struct ptraced_path 
     if (!a)
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
                                  "Session %s does not trace process %d", s->id, path->pid);
-    return forward(s, a->tracee->tracer, path->pid, call, error);
+    return forward(s, c, a->tracee->tracer, path->pid, call, error);
 }
 
 static int refuse_path(struct broker *b, struct caller *c, sd_bus_message *call,

@@ -17,12 +17,14 @@ struct share {
     struct session *session;
     struct tracer *tracer;
 
-    bool open;      /* the tracer knows the session */
-    bool streaming; /* it was told to send events as they come */
-    bool dry;       /* its queue is empty; Ready will tell when it is not */
-    bool pulling;   /* TakeEvent is under way, for whoever waits */
-    bool stale;     /* it was sent before somebody came who wants to know about now */
-    uint64_t lost;  /* events dropped so far */
+    bool open;            /* the tracer knows the session */
+    bool streaming;       /* it was told to send events as they come */
+    struct list tellings; /* calls by which it is told so */
+    unsigned n_tellings;
+    bool dry;      /* its queue is empty; Ready will tell when it is not */
+    bool pulling;  /* TakeEvent is under way, for whoever waits */
+    bool stale;    /* it was sent before somebody came who wants to know about now */
+    uint64_t lost; /* events dropped so far */
 
     unsigned n_batches; /* in the session's line */
     uint32_t credit;    /* events passed on, the tracer not yet told */

@@ -26,13 +26,14 @@ static struct tracer *tracer_of(struct wire *w)
 
 static void tracer_no_answer(struct wire *w, bool timed_out, pid_t about, sd_bus_error *error)
 {
-    const struct tracer *t = tracer_of(w);
+    struct tracer *t = tracer_of(w);
     const struct tracee *first = LIST_FIRST(&t->tracees, struct tracee, tracees);
     pid_t pid = about ? about : first ? first->pid : 0;
     char whose[64] = "";
 
     if (pid)
         snprintf(whose, sizeof(whose), " of process %d", pid);
+    t->overdue |= timed_out;
     if (timed_out)
         sd_bus_error_setf(error, PTRACED_ERROR_TIMED_OUT,
                           "The tracer%s does not answer; what it traces may hold it up. Try again, "
@@ -40,6 +41,18 @@ static void tracer_no_answer(struct wire *w, bool timed_out, pid_t about, sd_bus
                           whose);
     else
         sd_bus_error_setf(error, PTRACED_ERROR_TRACER_GONE, GONE_TEXT, whose);
+}
+
+int tracer_check_takes(struct tracer *t, pid_t about, sd_bus_error *error)
+{
+    uint64_t unsent = 0;
+
+    (void)sd_bus_get_n_queued_write(t->wire.bus, &unsent);
+    t->overdue &= unsent > 0;
+    if (!t->overdue)
+        return 0;
+    tracer_no_answer(&t->wire, true, about, error);
+    return -ETIMEDOUT;
 }
 
 int tracer_explain(int r, pid_t pid, sd_bus_error *error)

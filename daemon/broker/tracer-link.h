@@ -25,8 +25,9 @@ struct tracer {
     struct list tracees;
     unsigned n_routed;
     bool has_died;
-    bool used; /* it has held a process */
-    bool idle; /* it holds none any more, and its queues are empty */
+    bool overdue; /* a call to it has timed out since all that it was sent was taken */
+    bool used;    /* it has held a process */
+    bool idle;    /* it holds none any more, and its queues are empty */
     /* Processes that have left it lately, and of which it may still have threads that the kernel
      * does not stop: until it is idle, nobody else can have them. 0: none. */
     pid_t left[TRACER_LEFT_MAX];
@@ -53,6 +54,10 @@ struct tracer *tracer_find_left(const struct broker *b, pid_t pid);
 int tracer_new_call(struct tracer *t, const char *member, sd_bus_message **ret);
 int tracer_call(struct tracer *t, sd_bus_message *m, uint64_t timeout_usec, pid_t about,
                 wire_reply_t callback, void *userdata);
+
+/* 0 where it may be sent more; else it has not taken what was sent to it by the time that a call
+ * timed out, and what comes on top of that would only be kept here: Error.TimedOut. */
+int tracer_check_takes(struct tracer *t, pid_t about, sd_bus_error *error);
 
 /* The error for a call that could not be sent since the tracer is just ending (-ENOTCONN). Any
  * other number is passed through. */

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Who is not root traces what polkit says, and nothing that gains privilege."""
 
+import collections
+import contextlib
 import os
 import pwd
 import re
@@ -15,7 +17,7 @@ import procfs
 import wire
 from client import options
 from programs import CTL, TRACEES
-from service import BUILD
+from service import BUILD, sanitized
 
 GAMES, NEWS = polkit.USERS
 ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
@@ -403,6 +405,82 @@ class Privilege(Policy):
         tracee.say(self.program("another"))
         self.assertEqual(session.events_until(lambda e: e.kind == "lost")[-1].details["reason"], "privilege")
         self.assertEqual(tracee.listen(), "ready")
+
+
+class ImpatientService(Service):
+    broker_options = (f"--tracer-timeout={5 if sanitized() else 2}",)
+
+
+class Flood(Policy):
+    """What one user can have the broker keep, though a tracer takes nothing."""
+
+    service_class = ImpatientService
+    GROWTH_KIB = (32 if not sanitized() else 256) * 1024
+
+    def setUp(self):
+        super().setUp()
+        self.broker = self.service.broker.pid
+        self.victim = self.tracee_of(GAMES)
+        self.session = self.session_of(GAMES)
+        self.process = self.session.attach(self.victim.pid)
+        self.tracer = self.service.tracer_of(self.victim.pid)
+        self.before = procfs.resident_kib(self.broker)
+
+    def hold(self):
+        os.kill(self.tracer, signal.SIGSTOP)
+        self.addCleanup(self.go_on)
+
+    def go_on(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.tracer, signal.SIGCONT)
+
+    def assert_others_are_served(self):
+        self.assertLess(procfs.resident_kib(self.broker) - self.before, self.GROWTH_KIB)
+        self.session_of(NEWS).close()
+
+    def outcomes(self, serials):
+        found = collections.Counter()
+        for serial in serials:
+            try:
+                self.session.client.reply(serial, timeout=30)
+                found[None] += 1
+            except wire.Error as e:
+                found[e.name.removeprefix(client.ERROR)] += 1
+        return found
+
+    def test_call_that_carries_too_much_is_refused(self):
+        error = self.assert_error("LimitExceeded", self.process.call, "WriteMemory", "tay", 0, bytes(4 << 20))
+        self.assertIn("WriteMemory", error.message)
+        self.assert_error("LimitExceeded", self.session.attach, self.victim.pid,
+                          syscalls=wire.Variant("at", [0] * 10000))
+        self.assert_error("LimitExceeded", self.session.client.manager.call, "ListSessions", "ay", bytes(4 << 20))
+        self.assert_others_are_served()
+
+    def test_call_that_carries_descriptors_is_refused(self):
+        null = os.open(os.devnull, os.O_RDONLY)
+        self.addCleanup(os.close, null)
+        self.assert_error("org.freedesktop.DBus.Error.InvalidArgs", self.process.call, "Interrupt", "h", null)
+
+    def test_what_is_under_way_to_a_tracer_that_is_held_up_is_bounded(self):
+        self.hold()
+        found = self.outcomes([self.process.send("WriteMemory", "tay", 0, bytes(1 << 20)) for _ in range(32)])
+        self.assertEqual(set(found), {"TimedOut", "LimitExceeded"})
+        self.assertLessEqual(found["TimedOut"], 8)
+        # Those have not gone away: until the tracer takes them, no more are kept.
+        self.assertEqual(set(self.outcomes([self.process.send("WriteMemory", "tay", 0, bytes(1 << 20))])), {"TimedOut"})
+        self.assert_others_are_served()
+        self.go_on()
+        self.assert_wait(lambda: self.outcomes([self.process.send("ListThreads")]) == {None: 1}, "it takes calls again")
+
+    def test_changes_of_mind_are_not_kept(self):
+        self.hold()
+        for _ in range(20):
+            self.outcomes([self.session.send(method) for _ in range(100) for method in ("Unsubscribe", "Subscribe")])
+        self.assert_others_are_served()
+        self.assertNotIn("Cannot ask tracer", self.service.daemons.logs().get("broker.log", ""))
+        self.go_on()
+        self.process.interrupt()
+        self.session.events_until(lambda event: event.kind == "stop")
 
 
 class WhilePolkitThinks(Policy):

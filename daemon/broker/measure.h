@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stddef.h>
+
+#include <systemd/sd-bus.h>
+
+/* How much somebody sends. A bus lets a message be as large as it likes to, and what is kept of
+ * each until it is answered has to have its bounds. */
+
+#define CALL_BYTES_MAX ((1024u + 64u) * 1024u) /* room for what WriteMemory may write */
+#define OPTIONS_BYTES_MAX (64u * 1024u)
+#define FLIGHT_BYTES_MAX (8u * 1024u * 1024u) /* to tracers, for each user */
+
+struct measure {
+    size_t n_bytes; /* about: of strings and numbers, not of what holds them together */
+    unsigned n_fds;
+};
+
+/* Of the whole body. The message is read from its beginning again afterwards. Stops counting, with
+ * -E2BIG, above `max` bytes. */
+int measure_body(sd_bus_message *m, size_t max, struct measure *ret);
+
+/* The same, and Error.LimitExceeded where it is more. */
+int measure_check(sd_bus_message *m, size_t max, struct measure *ret, sd_bus_error *error);

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/macro.h"
+#include "daemon/broker/measure.h"
+#include "tests/unit/bus-fixture.h"
+
+#define KIB 1024u
+
+static void numbers_and_strings_count(void **state)
+{
+    _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(*state);
+    sd_bus_message *got;
+    struct measure size;
+    void *bytes;
+    const char *s;
+
+    assert_return_code(sd_bus_message_append(m, "s", "twelve bytes"), 0);
+    assert_return_code(sd_bus_message_append_array_space(m, 'y', 100 * KIB, &bytes), 0);
+    memset(bytes, 7, 100 * KIB);
+    got = bus_fixture_pass(*state, m);
+    assert_int_equal(measure_body(got, 200 * KIB, &size), 0);
+    assert_in_range(size.n_bytes, 100 * KIB + 12, 100 * KIB + 64);
+    assert_int_equal(size.n_fds, 0);
+    /* It can still be read. */
+    assert_true(sd_bus_message_read(got, "s", &s) > 0);
+    assert_string_equal(s, "twelve bytes");
+    assert_int_equal(measure_body(got, 99 * KIB, &size), -E2BIG);
+    assert_true(sd_bus_message_read(got, "s", &s) > 0);
+}
+
+static void what_is_nested_counts_too(void **state)
+{
+    _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(*state);
+    sd_bus_message *got;
+    struct measure size;
+
+    assert_return_code(sd_bus_message_open_container(m, 'a', "{sv}"), 0);
+    for (int i = 0; i < 1000; i++)
+        assert_return_code(sd_bus_message_append(m, "{sv}", "key", "as", 2, "one", "two"), 0);
+    assert_return_code(sd_bus_message_close_container(m), 0);
+    got = bus_fixture_pass(*state, m);
+    assert_int_equal(measure_body(got, 200 * KIB, &size), 0);
+    assert_in_range(size.n_bytes, 9 * 1000, 60 * 1000);
+    assert_int_equal(measure_body(got, 5 * KIB, &size), -E2BIG);
+}
+
+static void descriptors_are_counted_wherever_they_are(void **state)
+{
+    _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(*state);
+    struct measure size;
+
+    assert_return_code(sd_bus_message_append(m, "hv(sh)", 0, "h", 1, "s", 2), 0);
+    assert_return_code(sd_bus_message_seal(m, 1, 0), 0);
+    assert_int_equal(measure_body(m, KIB, &size), 0);
+    assert_int_equal(size.n_fds, 3);
+}
+
+static void nothing_is_nothing(void **state)
+{
+    _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(*state);
+    sd_bus_message *got;
+    struct measure size;
+
+    got = bus_fixture_pass(*state, m);
+    assert_int_equal(measure_body(got, 0, &size), 0);
+    assert_int_equal(size.n_bytes, 0);
+}
+
+static void too_much_is_an_error_that_names_the_method(void **state)
+{
+    _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(*state);
+    sd_bus_message *got;
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+    struct measure size;
+    void *bytes;
+
+    assert_return_code(sd_bus_message_append_array_space(m, 'y', 65 * KIB, &bytes), 0);
+    memset(bytes, 0, 65 * KIB);
+    got = bus_fixture_pass(*state, m);
+    assert_true(measure_check(got, OPTIONS_BYTES_MAX, &size, &error) < 0);
+    assert_string_equal(error.name, PTRACED_ERROR_LIMIT_EXCEEDED);
+    assert_non_null(strstr(error.message, "Test"));
+    assert_non_null(strstr(error.message, "64 KiB"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(numbers_and_strings_count, bus_fixture_setup,
+                                        bus_fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_nested_counts_too, bus_fixture_setup,
+                                        bus_fixture_teardown),
+        cmocka_unit_test_setup_teardown(descriptors_are_counted_wherever_they_are,
+                                        bus_fixture_setup, bus_fixture_teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_nothing, bus_fixture_setup,
+                                        bus_fixture_teardown),
+        cmocka_unit_test_setup_teardown(too_much_is_an_error_that_names_the_method,
+                                        bus_fixture_setup, bus_fixture_teardown),
+    };
+
+    return cmocka_run_group_tests_name("measure", tests, NULL, NULL);
+}
