@@ -8,10 +8,12 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/attach.h"
+#include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/grant.h"
+#include "daemon/broker/limits.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
@@ -389,13 +391,16 @@ static void on_tracer(sd_bus_message *reply, const sd_bus_error *error, void *us
     tracer_taken(tracee, t, error ? error : &failure);
 }
 
-static int take_tracer(struct tracee *tracee, sd_bus_error *error)
+static int take_tracer(const struct attach *a, struct tracee *tracee, sd_bus_error *error)
 {
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     struct keeper_link *k = &tracee->broker->keeper;
+    unsigned max = auth_is_unlimited(a->caller) ? 0 : limit_value(LIMIT_TRACERS);
     int r;
 
     r = keeper_link_new_call(k, "TakeTracer", &m, error);
+    if (r >= 0)
+        r = sd_bus_message_append(m, "uu", (uint32_t)a->session->uid, max);
     if (r < 0)
         return r;
     return keeper_link_call(k, m, on_tracer, tracee, error);
@@ -420,7 +425,7 @@ static int choose_tracer(struct attach *a, struct tracer *current, sd_bus_error 
         return 0;
     }
     list_append(&tracee->parked, &a->of_tracee);
-    return is_new ? take_tracer(tracee, error) : 0;
+    return is_new ? take_tracer(a, tracee, error) : 0;
 }
 
 /* ---- The target ---- */

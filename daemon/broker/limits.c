@@ -15,6 +15,7 @@ static struct {
     [LIMIT_SESSIONS] = {"SessionsMax", 64, "sessions of one user", "close one first"},
     [LIMIT_TRACEES] = {"TraceesMax", 1024, "traced processes of one user",
                        "detach from some first"},
+    [LIMIT_TRACERS] = {"TracersMax", 128, "tracers of one user", "detach from some first"},
     /* Each is some entries in the journal (audit-user.h). */
     [LIMIT_ATTACHES] = {"AttachesPerMinuteMax", 600, "attaches of one user in a minute",
                         "wait until it is over"},

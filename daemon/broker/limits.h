@@ -11,6 +11,7 @@
 enum limit {
     LIMIT_SESSIONS,     /* for each user */
     LIMIT_TRACEES,      /* processes, for each user */
+    LIMIT_TRACERS,      /* for each user but root; the keeper counts them */
     LIMIT_ATTACHES,     /* within a minute, for each user but root */
     LIMIT_SUBSCRIBERS,  /* for each session */
     LIMIT_WAITERS,      /* GetEvent calls that wait, for each session */

@@ -141,9 +141,15 @@ static int method_find_thread(sd_bus_message *m, void *userdata, sd_bus_error *e
     return sd_bus_reply_method_return(m, "h", pidfd);
 }
 
-static int set_take_error(sd_bus_error *error, int r)
+static int set_take_error(sd_bus_error *error, int r, uid_t user, unsigned max)
 {
     switch (r) {
+    case -EUSERS:
+        return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
+                                 "The limit TracersMax is reached: there are %u tracers of user "
+                                 "%u, one for each tree of processes; detach from some first. One "
+                                 "that a process holds up ends when that process does",
+                                 max, user);
     case -EDQUOT:
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
                                  "%u processes are being traced, which is the most that can be; "
@@ -167,12 +173,16 @@ static int method_take_tracer(sd_bus_message *m, void *userdata, sd_bus_error *e
 {
     _cleanup_close_fd_ int fd = -1;
     struct keeper *k = userdata;
+    uint32_t user, max;
     pid_t pid;
     int r;
 
-    r = keeper_take(k, &pid, &fd);
+    r = sd_bus_message_read(m, "uu", &user, &max);
     if (r < 0)
-        return set_take_error(error, r);
+        return r;
+    r = keeper_take(k, user, max, &pid, &fd);
+    if (r < 0)
+        return set_take_error(error, r, user, max);
     return sd_bus_reply_method_return(m, "uh", (uint32_t)pid, fd);
 }
 
@@ -252,8 +262,8 @@ static const sd_bus_vtable keeper_vtable[] = {
                             SD_BUS_RESULT("a{sv}", facts), method_inspect, 0),
     SD_BUS_METHOD_WITH_ARGS("FindThread", SD_BUS_ARGS("u", tid), SD_BUS_RESULT("h", pidfd),
                             method_find_thread, 0),
-    SD_BUS_METHOD_WITH_ARGS("TakeTracer", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", pid, "h", socket),
-                            method_take_tracer, 0),
+    SD_BUS_METHOD_WITH_ARGS("TakeTracer", SD_BUS_ARGS("u", user, "u", max),
+                            SD_BUS_RESULT("u", pid, "h", socket), method_take_tracer, 0),
     SD_BUS_METHOD_WITH_ARGS("ListTracers", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(uh)", tracers),
                             method_list_tracers, 0),
     SD_BUS_METHOD_WITH_ARGS("EndTracer", SD_BUS_ARGS("u", pid), SD_BUS_NO_RESULT, method_end_tracer,

@@ -83,19 +83,32 @@ static int adopt_ready(struct keeper *k, int *ret_fd)
     return r;
 }
 
-int keeper_take(struct keeper *k, pid_t *ret_pid, int *ret_fd)
+static unsigned count_of(const struct keeper *k, uid_t user)
+{
+    const struct tracer *t;
+    unsigned n = 0;
+
+    LIST_FOREACH(t, &k->tracers, tracers)
+        n += t->state != TRACER_READY && t->user == user;
+    return n;
+}
+
+int keeper_take(struct keeper *k, uid_t user, unsigned max, pid_t *ret_pid, int *ret_fd)
 {
     struct tracer *t;
     int r, fd;
 
     if (k->exiting)
         return -ESHUTDOWN;
+    if (max > 0 && count_of(k, user) >= max)
+        return -EUSERS;
     r = adopt_ready(k, &fd);
     if (r < 0)
         return r;
 
     t = k->ready;
     t->state = TRACER_TAKEN;
+    t->user = user;
     t->announced = true;
     fleet_taken(k);
     *ret_pid = t->process.pid;

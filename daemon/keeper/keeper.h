@@ -64,9 +64,11 @@ int keeper_new(enum keeper_mode mode, struct keeper **ret);
 struct keeper *keeper_free(struct keeper *k); /* accepts NULL; returns NULL */
 void keeper_freep(struct keeper **k);
 
-/* Gives the ready tracer away, or one started now. *ret_fd is a socket to it, the caller's.
- * -EDQUOT: there are too many; -ESHUTDOWN: the keeper is about to exit. */
-int keeper_take(struct keeper *k, pid_t *ret_pid, int *ret_fd);
+/* Gives the ready tracer away, or one started now, for a user of whom there may be `max`; 0: any
+ * number. Those that cannot end, whatever they are told, count as long as they are there. *ret_fd
+ * is a socket to it, the caller's. -EDQUOT: there are too many; -EUSERS: of that user; -ESHUTDOWN:
+ * the keeper is about to exit. */
+int keeper_take(struct keeper *k, uid_t user, unsigned max, pid_t *ret_pid, int *ret_fd);
 
 /* The next taken tracer that the connected broker has no socket to: 1 with its pid and a new
  * socket, 0 where there is none left. */

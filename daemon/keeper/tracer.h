@@ -21,6 +21,7 @@ enum tracer_state {
 struct tracer {
     LIST_ENTRY(tracer) tracers;
     enum tracer_state state;
+    uid_t user;      /* for whom it was taken */
     bool announced;  /* the connected broker has been given a socket to it */
     bool dying;      /* stood in its exit already */
     int guard_error; /* why it could not be seized: it lives without a guardian; 0: it has one */

@@ -67,18 +67,21 @@ class Proof(Users):
 class Limits(Users):
     def setUp(self):
         super().setUp()
-        self.machine.write(DROP_IN, "[Limits]\nSessionsMax=2\nTraceesMax=1\n")
+        self.machine.write(DROP_IN, "[Limits]\nSessionsMax=2\nTraceesMax=3\nTracersMax=2\n")
         self.addCleanup(self.machine.remove, DROP_IN)
 
     def test_limits_of_the_configuration_are_each_users(self):
         self.rules(f'if (action.id == "{NAME}.control") return polkit.Result.YES;')
         for user in (ALICE, BOB):
             who = self.client_of(user)
-            session = who.create_session()
-            who.create_session()
+            session, other = who.create_session(), who.create_session()
             self.assert_limit("SessionsMax", who.create_session)
-            session.attach(self.tracee(PROGRAM, user=user).inside)
-            self.assert_limit("TraceesMax", session.attach, self.tracee(PROGRAM, user=user).inside)
+            first, second, third = (self.tracee(PROGRAM, user=user).inside for _ in range(3))
+            session.attach(first)
+            session.attach(second)
+            self.assert_limit("TracersMax", session.attach, third)
+            other.attach(first) # which has its tracer already
+            self.assert_limit("TraceesMax", other.attach, second)
 
     def assert_limit(self, name, function, *args):
         with self.assertRaises(wire.Error) as caught:

@@ -180,7 +180,7 @@ static int take_tracer(sd_bus *bus, pid_t *ret_pid, int *ret_fd)
     uint32_t pid;
     int r, fd;
 
-    r = sd_bus_call_method(bus, KEEPER_OBJECT, "TakeTracer", NULL, &reply, NULL);
+    r = sd_bus_call_method(bus, KEEPER_OBJECT, "TakeTracer", NULL, &reply, "uu", 0u, 0u);
     if (r < 0)
         return r;
     r = sd_bus_message_read(reply, "uh", &pid, &fd);
