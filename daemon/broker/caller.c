@@ -325,6 +325,32 @@ static int put_by(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     return 1;
 }
 
+/* About what the broker's own answers hold; those of tracers are measured as they come. */
+#define ANSWER_BYTES 512u
+
+static size_t answer_bytes(const struct caller *c, sd_bus_message *m)
+{
+    const struct broker *b = c->broker;
+
+    if (!sd_bus_message_is_method_call(m, NULL, "ListTracees") &&
+        !sd_bus_message_is_method_call(m, NULL, "ListSessions") &&
+        !sd_bus_message_is_method_call(m, NULL, "GetManagedObjects"))
+        return ANSWER_BYTES;
+    return ANSWER_BYTES * (1 + session_count(b, c->uid) + session_count_tracees(b, c->uid));
+}
+
+/* Errors are answers too, so there is an end to those as well. */
+static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
+{
+    int r;
+
+    if (flow_is_hopeless(c))
+        return 1;
+    r = flow_check_answer(c, 0, 0, error);
+    flow_answered(c, r < 0 ? ANSWER_BYTES : answer_bytes(c, m), 0);
+    return r;
+}
+
 /* Sees every message before the objects do. */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
@@ -365,7 +391,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
     }
     list_remove(&c->callers);
     list_prepend(&b->callers, &c->callers);
-    return 0;
+    return charge(c, m, ret_error);
 }
 
 int callers_start(struct broker *b)

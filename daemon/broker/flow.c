@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bus-api/errors.h"
 #include "bus-api/macro.h"
+#include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/flow.h"
@@ -19,9 +21,25 @@
 #define FLOW_PINGS_SHARED 64u
 #define FLOW_PINGS 96u
 
-static bool is_due(const struct flow *f)
+/* What one user, and all of them, may have unread. The system bus holds back a sender of 64
+ * descriptors or 127 MiB. */
+#define ANSWER_BYTES_USER (16u * 1024 * 1024)
+#define ANSWER_BYTES (96u * 1024 * 1024)
+#define ANSWER_FDS_USER 12u
+#define ANSWER_FDS 48u
+/* Errors that say so have some room of their own. */
+#define HOPELESS_BYTES (ANSWER_BYTES_USER + 1024 * 1024)
+/* A ping is sent for these long before. */
+#define PINGED_FDS 4u
+
+static bool is_event_due(const struct flow *f)
 {
     return f->n_events >= FLOW_EVENTS || f->n_bytes >= FLOW_BYTES;
+}
+
+static bool is_due(const struct flow *f)
+{
+    return is_event_due(f) || f->answers.n_bytes >= FLOW_BYTES || f->answers.n_fds >= PINGED_FDS;
 }
 
 static bool may_ping(const struct broker *b, uid_t uid)
@@ -56,6 +74,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 
     warn_refused(c->broker, m);
     c->flow.ping = sd_bus_slot_unref(c->flow.ping);
+    c->flow.before = (struct flow_answers){0};
     flow_go_on(c->broker);
     return 1;
 }
@@ -85,6 +104,8 @@ static void settle(struct caller *c)
         log_debug(&c->broker->log, "Cannot ping %s, ignoring: %s", c->name, strerror(-r));
     f->n_events = 0;
     f->n_bytes = 0;
+    f->before = r < 0 ? (struct flow_answers){0} : f->answers;
+    f->answers = (struct flow_answers){0};
 }
 
 void flow_sent(struct caller *c, size_t n_bytes)
@@ -96,18 +117,67 @@ void flow_sent(struct caller *c, size_t n_bytes)
     settle(c);
 }
 
+void flow_answered(struct caller *c, size_t n_bytes, unsigned n_fds)
+{
+    if (c == c->broker->client)
+        return;
+    c->flow.answers.n_bytes += n_bytes;
+    c->flow.answers.n_fds += n_fds;
+    settle(c);
+}
+
+static struct flow_answers unread_of(const struct caller *c)
+{
+    const struct flow *f = &c->flow;
+
+    return (struct flow_answers){.n_bytes = f->answers.n_bytes + f->before.n_bytes,
+                                 .n_fds = f->answers.n_fds + f->before.n_fds};
+}
+
+int flow_check_answer(const struct caller *c, size_t n_bytes, unsigned n_fds, sd_bus_error *error)
+{
+    struct flow_answers user = {.n_bytes = n_bytes, .n_fds = n_fds}, all = user;
+
+    if (auth_is_unlimited(c))
+        return 0;
+    LIST_FOREACH(struct caller, other, &c->broker->callers, callers) {
+        const struct flow_answers unread = unread_of(other);
+
+        all.n_bytes += unread.n_bytes;
+        all.n_fds += unread.n_fds;
+        if (other->uid != c->uid)
+            continue;
+        user.n_bytes += unread.n_bytes;
+        user.n_fds += unread.n_fds;
+    }
+    if (user.n_bytes <= ANSWER_BYTES_USER && user.n_fds <= ANSWER_FDS_USER &&
+        all.n_bytes <= ANSWER_BYTES && all.n_fds <= ANSWER_FDS)
+        return 0;
+    return sd_bus_error_setf(
+        error, PTRACED_ERROR_LIMIT_EXCEEDED,
+        "User %u has answers with %zu KiB and %u descriptors unread; read some "
+        "first, and answer the pings among them, as D-Bus libraries do",
+        c->uid, (user.n_bytes - n_bytes) / 1024, user.n_fds - n_fds);
+}
+
+bool flow_is_hopeless(const struct caller *c)
+{
+    return !auth_is_unlimited(c) && unread_of(c).n_bytes > HOPELESS_BYTES;
+}
+
 bool flow_is_full(const struct caller *c)
 {
-    return is_due(&c->flow);
+    return is_event_due(&c->flow);
 }
 
 void flow_go_on(struct broker *b)
 {
     LIST_FOREACH(struct caller, c, &b->callers, callers) {
-        if (!is_due(&c->flow))
-            continue;
-        settle(c);
+        bool was_full = is_event_due(&c->flow);
+
         if (is_due(&c->flow))
+            settle(c);
+        if (!was_full || is_event_due(&c->flow))
             continue;
         LIST_FOREACH(struct subscription, u, &c->subscriptions, of_caller)
             stream_go_on(&b->stream, u->session);

@@ -30,15 +30,36 @@ struct caller;
  *
  * A measure counts for the caller, whose messages the bus keeps in one queue, over all its
  * sessions. The client of a socket is not pinged: what it does not read stays with us, where it is
- * counted (stream.h). */
+ * counted (stream.h).
+ *
+ * Answers are on the same way. None is held back, but who has too many of them unread, by what its
+ * pings say, is answered with an error, and who goes on then is not answered at all: as the bus
+ * counts, it is us who have sent all that, and before it takes no more from us others shall be
+ * served. */
+struct flow_answers {
+    size_t n_bytes;
+    unsigned n_fds;
+};
+
 struct flow {
-    unsigned n_events; /* sent since the last ping */
-    size_t n_bytes;    /* the same, of what makes an event large */
-    sd_bus_slot *ping; /* under way */
+    unsigned n_events;           /* sent since the last ping */
+    size_t n_bytes;              /* the same, of what makes an event large */
+    struct flow_answers answers; /* sent since the last ping */
+    struct flow_answers before;  /* before that, while it is under way */
+    sd_bus_slot *ping;           /* under way */
 };
 
 /* An event has been sent to the caller, with that many bytes in arrays. */
 void flow_sent(struct caller *c, size_t n_bytes);
+
+/* The same of an answer, about. */
+void flow_answered(struct caller *c, size_t n_bytes, unsigned n_fds);
+
+/* 0 where an answer of so much may be sent; else Error.LimitExceeded. Root may be sent anything. */
+int flow_check_answer(const struct caller *c, size_t n_bytes, unsigned n_fds, sd_bus_error *error);
+
+/* Whether a caller has been sent so many such errors that it is not answered any more. */
+bool flow_is_hopeless(const struct caller *c);
 
 /* Whether the caller has to answer before it may be sent another event. */
 bool flow_is_full(const struct caller *c);

@@ -44,23 +44,33 @@ static void routed_freep(struct routed **d)
     routed_free(*d);
 }
 
-static int copy_answer(sd_bus_message *call, sd_bus_message *answer)
+static int copy_answer(struct broker *b, sd_bus_message *call, sd_bus_message *answer,
+                       sd_bus_error *error)
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    struct caller *c = caller_of(b, call); /* NULL: it has left */
+    struct measure size;
     int r;
 
+    r = measure_body(answer, SIZE_MAX, &size);
+    if (r >= 0 && c)
+        r = flow_check_answer(c, size.n_bytes, size.n_fds, error);
+    if (r < 0)
+        return r;
     r = sd_bus_message_new_method_return(call, &reply);
-    if (r < 0)
-        return r;
-    r = copy_body(reply, answer);
-    if (r < 0)
-        return r;
-    return sd_bus_message_send(reply);
+    if (r >= 0)
+        r = copy_body(reply, answer);
+    if (r >= 0)
+        r = sd_bus_message_send(reply);
+    if (r >= 0 && c)
+        flow_answered(c, size.n_bytes, size.n_fds);
+    return r;
 }
 
 static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *userdata)
 {
     _cleanup_(routed_freep) struct routed *d = userdata;
+    _cleanup_bus_error_ sd_bus_error failure = SD_BUS_ERROR_NULL;
     int r;
 
     d->tracer->n_routed--;
@@ -70,9 +80,10 @@ static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *u
 
     if (!sd_bus_message_get_expect_reply(d->call))
         return;
-    r = error ? sd_bus_reply_method_error(d->call, error) : copy_answer(d->call, answer);
+    r = error ? sd_bus_reply_method_error(d->call, error)
+              : copy_answer(d->session->broker, d->call, answer, &failure);
     if (r < 0)
-        sd_bus_reply_method_errno(d->call, r, NULL);
+        sd_bus_reply_method_errno(d->call, r, &failure);
 }
 
 static int copy_call(struct tracer *t, sd_bus_message *call, sd_bus_message **ret)

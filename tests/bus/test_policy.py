@@ -483,6 +483,66 @@ class Flood(Policy):
         self.session.events_until(lambda event: event.kind == "stop")
 
 
+class SystemLikeService(Service):
+    """With the limits of a system bus, and the pings that the installed policy lets us send."""
+
+    bus_limits = {"max_incoming_bytes": 133169152, "max_outgoing_bytes": 133169152, "max_incoming_unix_fds": 64,
+                  "max_outgoing_unix_fds": 64, "max_replies_per_connection": 128}
+
+
+class AnswersThatNobodyReads(Policy):
+    """As the bus counts, the service has sent them: it would not read anything of it any more."""
+
+    service_class = SystemLikeService
+
+    def setUp(self):
+        super().setUp()
+        self.victim = self.tracee_of(GAMES, source="holds-patterns", args=(2048,))
+        self.session = self.session_of(GAMES)
+        self.process = self.session.attach(self.victim.pid)
+        self.address = int(dict(word.split("=") for word in self.victim.words[1:])["pattern"])
+
+    def assert_others_are_served(self):
+        for _ in range(10):
+            started = time.monotonic()
+            self.session_of(NEWS).close()
+            self.assertLess(time.monotonic() - started, 10)
+
+    def flood(self, n, member, *args):
+        """Nothing is read meanwhile."""
+        serials = []
+        for i in range(n):
+            serials.append(self.process.send(member, *args))
+            if i % 50 == 49:
+                time.sleep(0.05)
+                self.assert_others_are_served()
+        return serials
+
+    def errors_of(self, serials):
+        found = collections.Counter()
+        for serial in serials:
+            try:
+                for value in self.session.client.reply(serial, timeout=30):
+                    if isinstance(value, int):
+                        os.close(value)
+            except wire.Error as e:
+                found[e.name.removeprefix(client.ERROR)] += 1
+            else:
+                found[None] += 1
+        return found
+
+    def test_descriptors(self):
+        found = self.errors_of(self.flood(400, "ReadMemoryFD", "a(tt)", [(self.address, 4096)]))
+        self.assertGreater(found["LimitExceeded"], 0, found)
+        self.assertGreater(found[None], 0, found)
+        # Once read, all is well.
+        self.assertEqual(self.errors_of([self.process.send("ReadMemoryFD", "a(tt)", [(self.address, 4096)])]), {None: 1})
+
+    def test_megabytes(self):
+        found = self.errors_of(self.flood(300, "ReadMemory", "tt", self.address, 1 << 20))
+        self.assertGreater(found["LimitExceeded"], 0, found)
+
+
 class WhilePolkitThinks(Policy):
     def setUp(self):
         super().setUp()
