@@ -19,6 +19,7 @@
 #include "daemon/broker/options.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/session.h"
+#include "daemon/broker/share.h"
 #include "daemon/broker/tracee.h"
 #include "daemon/broker/tracer-link.h"
 
@@ -298,7 +299,18 @@ static void on_described(struct gather *g, void *userdata)
     sd_bus_message_unref(l->call);
 }
 
-static int describe_all(struct broker *b, struct listing *l, sd_bus_error *error)
+static bool has_to_tell(const struct tracer *t, const struct caller *c)
+{
+    LIST_FOREACH(struct share, share, &t->shares, of_tracer)
+        if (auth_may_see_processes(c, share->session))
+            return !tracer_is_behind(t);
+    return false;
+}
+
+/* Those alone that trace something the caller may see: nobody keeps other users' tracers busy, or
+ * waits for one that is held up. */
+static int describe_all(struct broker *b, const struct caller *c, struct listing *l,
+                        sd_bus_error *error)
 {
     _cleanup_(gather_freep) struct gather *g = NULL;
     int r;
@@ -313,11 +325,15 @@ static int describe_all(struct broker *b, struct listing *l, sd_bus_error *error
     LIST_FOREACH(struct tracer, t, &b->tracers, tracers) {
         _cleanup_bus_message_ sd_bus_message *m = NULL;
 
+        if (!has_to_tell(t, c))
+            continue;
         r = tracer_new_call(t, "Describe", &m);
         if (r >= 0)
             r = gather_add(g, t, m, 0);
-        if (r < 0 && r != -ENOTCONN)
+        if (r == -ENOMEM)
             return r;
+        if (r < 0) /* what it traces is listed all the same */
+            log_debug(&b->log, "Cannot ask tracer %d, ignoring: %s", t->pid, strerror(-r));
     }
     sd_bus_message_ref(l->call);
     gather_start(TAKE_PTR(g));
@@ -338,7 +354,7 @@ static int method_list_tracees(sd_bus_message *m, void *userdata, sd_bus_error *
     if (!l)
         return -ENOMEM;
     *l = (struct listing){.call = m, .uid = c->uid};
-    r = describe_all(b, l, error);
+    r = describe_all(b, c, l, error);
     if (r < 0)
         free(l);
     return r;

@@ -249,7 +249,7 @@ static int nodes_add(struct nodes *nodes, const char *path)
     return 0;
 }
 
-static int add_sessions(struct broker *b, struct nodes *nodes)
+static int add_sessions(struct broker *b, const struct caller *c, struct nodes *nodes)
 {
     char path[PTRACED_PATH_MAX];
     int r = 0;
@@ -257,7 +257,8 @@ static int add_sessions(struct broker *b, struct nodes *nodes)
     for (size_t i = 0; i < b->sessions.n && r >= 0; i++) {
         const struct session *s = b->sessions.items[i].value;
 
-        r = nodes_add(nodes, ptraced_path_session(path, s->id));
+        if (auth_may_see(c, s))
+            r = nodes_add(nodes, ptraced_path_session(path, s->id));
     }
     return r;
 }
@@ -289,6 +290,7 @@ static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***re
 {
     _cleanup_(nodes_done) struct nodes nodes = {0};
     struct broker *b = userdata;
+    const struct caller *c = caller_of(b, sd_bus_get_current_message(bus));
     struct ptraced_path path;
     struct session *s;
     int r = 0;
@@ -296,7 +298,7 @@ static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***re
     ptraced_path_parse(prefix, &path);
     s = path.kind == PTRACED_PATH_INVALID ? NULL : session_find(b, path.session);
     if (strcmp(prefix, PTRACED_SESSION_PREFIX) == 0)
-        r = add_sessions(b, &nodes);
+        r = c ? add_sessions(b, c, &nodes) : 0;
     else if (s && path.kind == PTRACED_PATH_SESSION)
         r = add_process_list(s, &nodes);
     else if (s && path.kind == PTRACED_PATH_PROCESS_LIST)

@@ -17,6 +17,8 @@
 #include "daemon/broker/tracee.h"
 #include "daemon/broker/tracer-link.h"
 
+#define BEHIND_MESSAGES 256u
+
 #define GONE_TEXT "The tracer%s has ended; attach again to go on"
 
 static struct tracer *tracer_of(struct wire *w)
@@ -41,6 +43,14 @@ static void tracer_no_answer(struct wire *w, bool timed_out, pid_t about, sd_bus
                           whose);
     else
         sd_bus_error_setf(error, PTRACED_ERROR_TRACER_GONE, GONE_TEXT, whose);
+}
+
+bool tracer_is_behind(const struct tracer *t)
+{
+    uint64_t unsent = 0;
+
+    (void)sd_bus_get_n_queued_write(t->wire.bus, &unsent);
+    return unsent >= BEHIND_MESSAGES;
 }
 
 int tracer_check_takes(struct tracer *t, pid_t about, sd_bus_error *error)

@@ -55,6 +55,9 @@ int tracer_new_call(struct tracer *t, const char *member, sd_bus_message **ret);
 int tracer_call(struct tracer *t, sd_bus_message *m, uint64_t timeout_usec, pid_t about,
                 wire_reply_t callback, void *userdata);
 
+/* Whether it has not taken much of what it was sent. */
+bool tracer_is_behind(const struct tracer *t);
+
 /* 0 where it may be sent more; else it has not taken what was sent to it by the time that a call
  * timed out, and what comes on top of that would only be kept here: Error.TimedOut. */
 int tracer_check_takes(struct tracer *t, pid_t about, sd_bus_error *error);
