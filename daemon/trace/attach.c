@@ -392,7 +392,8 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
         return r;
     }
 
-    scan.options = resume_options(scan.attachment->filter);
+    t->by_grant |= o->grant != NULL;
+    scan.options = resume_options(scan.attachment);
     r = run_scan(&scan, tid);
     if (r >= 0 && o->grant && o->grant->by_proof)
         r = proof_check(scan.process, o->proof, o->observe);

@@ -29,11 +29,24 @@ static void set_ticking(bool on)
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+uint64_t batch_raised_left(const struct trace *t, uint64_t now)
+{
+    uint64_t left = t->raised_left + (now - t->raised_at) / BATCH_RAISED_SHARE;
+
+    if (!t->by_grant || t->raised_at == 0 || left > BATCH_RAISED_USEC)
+        return BATCH_RAISED_USEC;
+    return left;
+}
+
+/* What is not worth two system calls is saved up. */
+#define RAISED_LEAST_USEC 1000u
+
 static void raise_class(struct batch *b)
 {
+    const uint64_t now = event_now_usec(), left = batch_raised_left(b->trace, now);
     struct sched_param param;
 
-    if (!b->trace->can_raise)
+    if (!b->trace->can_raise || left < RAISED_LEAST_USEC)
         return;
     b->old_policy = sched_getscheduler(0);
     if (b->old_policy < 0 || sched_getparam(0, &param) < 0)
@@ -45,7 +58,9 @@ static void raise_class(struct batch *b)
         b->trace->can_raise = false;
         return;
     }
-    b->raised_until = event_now_usec() + BATCH_RAISED_USEC;
+    b->trace->raised_left = left;
+    b->trace->raised_at = now;
+    b->raised_until = now + left;
     b->raised = true;
 }
 
@@ -54,7 +69,14 @@ static void raise_class(struct batch *b)
 static void lower_class(struct batch *b)
 {
     const struct sched_param param = {.sched_priority = b->old_priority};
+    const uint64_t now = b->raised ? event_now_usec() : 0;
 
+    if (b->raised) {
+        uint64_t used = now - b->trace->raised_at;
+
+        b->trace->raised_left -= used < b->trace->raised_left ? used : b->trace->raised_left;
+        b->trace->raised_at = now;
+    }
     if (b->raised && sched_setscheduler(0, b->old_policy | SCHED_RESET_ON_FORK, &param) < 0)
         b->trace->can_raise = false;
     b->raised = false;

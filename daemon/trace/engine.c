@@ -64,8 +64,10 @@ int engine_add(struct tracee *t, struct attachment *a)
 
 void engine_let_go(struct engine *e)
 {
-    if (e->held)
+    if (e->held) {
         event_queue_release(&e->attachment->session->queue, e->held);
+        observe_lets_go(e->attachment);
+    }
     e->held = event_unref(e->held);
 }
 
@@ -149,18 +151,21 @@ void attachment_tell(struct trace *trace, struct attachment *a, struct event *e)
 void engine_tell(struct trace *trace, struct tracee *t, struct engine *engine, struct event *e,
                  bool hold)
 {
+    bool stops = hold && observe_may_hold(engine->attachment);
     struct event *event;
 
     e->tid = t->tid;
-    e->stopped = hold;
+    e->stopped = stops;
     event = queue_event(trace, engine->attachment, e);
-    if (hold && event) {
+    if (hold && event)
+        engine->interrupting = false;
+    if (stops && event) {
+        if (!engine->held)
+            observe_holds(engine->attachment);
         event_unref(engine->held);
         engine->held = event_ref(event);
-        engine->held_since = event_now_usec();
         if (engine->attachment->observe)
             trace->observers_hold = true;
-        engine->interrupting = false;
         engine->mode = RESUME_RUN;
         if (engine->attachment->all_stop && !engine->attachment->has_stopped)
             trace->gather = true;

@@ -9,6 +9,7 @@
 #include "daemon/trace/event.h"
 #include "daemon/trace/filter.h"
 #include "daemon/trace/grant.h"
+#include "daemon/trace/observe.h"
 #include "daemon/trace/queue.h"
 #include "daemon/trace/tracee.h"
 
@@ -33,10 +34,11 @@ struct attachment {
     struct filter *filter;
     struct grant *grant; /* NULL: everything */
     bool observe;        /* it may not change the process, nor hold it for long: observe.h */
-    bool pinned;         /* an attach works on it: it is not freed */
-    bool is_lost;        /* and it would have been, for it is beyond its grant */
-    bool all_stop;       /* a stop of one thread stops all */
-    bool has_stopped;    /* all-stop: all were told to since the last Continue */
+    struct observe_time observe_time;
+    bool pinned;      /* an attach works on it: it is not freed */
+    bool is_lost;     /* and it would have been, for it is beyond its grant */
+    bool all_stop;    /* a stop of one thread stops all */
+    bool has_stopped; /* all-stop: all were told to since the last Continue */
     bool follow_threads;
     bool follow_children;
     TAILQ_HEAD(, breakpoint) breakpoints;
@@ -49,11 +51,10 @@ struct attachment {
 struct engine {
     struct engine *next; /* of the same tracee */
     struct attachment *attachment;
-    struct event *held;  /* the event by which the session holds the thread, or NULL */
-    uint64_t held_since; /* CLOCK_MONOTONIC, usec */
-    bool fresh;          /* made by an attach that may still fail */
-    bool interrupting;   /* the session waits for its interrupt to take effect */
-    uint8_t mode;        /* enum resume_mode: how it lets the thread run, until it holds it again */
+    struct event *held; /* the event by which the session holds the thread, or NULL */
+    bool fresh;         /* made by an attach that may still fail */
+    bool interrupting;  /* the session waits for its interrupt to take effect */
+    uint8_t mode;       /* enum resume_mode: how it lets the thread run, until it holds it again */
     uint64_t range_start, range_end; /* RESUME_STEP goes on while the program counter is inside */
 };
 

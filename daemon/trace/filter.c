@@ -62,6 +62,11 @@ static bool wants_result(const struct filter *f, const struct event *e)
     return f->any_error || has(f->errnos, FILTER_ERRNOS_MAX, (uint64_t)-e->call.result);
 }
 
+bool filter_asks_for_seccomp(const struct filter *f)
+{
+    return ((f->report | f->stops) & EVENT_BIT(EVENT_SECCOMP)) != 0;
+}
+
 bool filter_wants_call(const struct filter *f, const struct event *e)
 {
     if (f->chosen_calls && !has(f->calls, FILTER_CALLS_MAX, e->call.number & ~(uint64_t)X32_FLAG))

@@ -77,5 +77,8 @@ enum filter_verdict {
 /* `leader`: the event's thread leads its process. Pure. */
 enum filter_verdict filter_judge(const struct filter *f, const struct event *e, bool leader);
 
+/* Whether it wants to be told where a seccomp filter asks its tracer. */
+bool filter_asks_for_seccomp(const struct filter *f);
+
 /* Whether a system call passes by number, and by result where it has one. */
 bool filter_wants_call(const struct filter *f, const struct event *e);

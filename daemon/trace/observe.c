@@ -11,12 +11,56 @@ struct look {
     uint64_t next; /* 0: none */
 };
 
+/* ---- The time that there is ----------------------------------------------------------------- */
+
+static uint64_t left_at(const struct observe_time *t, uint64_t now)
+{
+    uint64_t passed = now - t->at_usec;
+
+    if (t->at_usec == 0)
+        return OBSERVE_HOLD_USEC;
+    if (t->n_held > 0)
+        return t->left_usec > passed ? t->left_usec - passed : 0;
+    return t->left_usec + passed / 2 < OBSERVE_HOLD_USEC ? t->left_usec + passed / 2
+                                                         : OBSERVE_HOLD_USEC;
+}
+
+static void count(struct observe_time *t, int more)
+{
+    uint64_t now = event_now_usec();
+
+    t->left_usec = left_at(t, now);
+    t->at_usec = now;
+    t->n_held += (unsigned)more;
+}
+
+bool observe_may_hold(const struct attachment *a)
+{
+    const struct observe_time *t = &a->observe_time;
+
+    return !a->observe || left_at(t, event_now_usec()) > (t->n_held > 0 ? 0 : OBSERVE_LEAST_USEC);
+}
+
+void observe_holds(struct attachment *a)
+{
+    if (a->observe)
+        count(&a->observe_time, 1);
+}
+
+void observe_lets_go(struct attachment *a)
+{
+    if (a->observe && a->observe_time.n_held > 0)
+        count(&a->observe_time, -1);
+}
+
+/* ---- When it is over ------------------------------------------------------------------------ */
+
 static bool has_observer(const struct process *p)
 {
     const struct attachment *a;
 
     TAILQ_FOREACH(a, &p->attachments, by_process)
-        if (a->observe)
+        if (a->observe && a->observe_time.n_held > 0)
             return true;
     return false;
 }
@@ -26,16 +70,18 @@ static void look_at_thread(struct look *look, struct tracee *tracee)
     bool let_go = false;
 
     for (struct engine *e = tracee->engines; e; e = e->next) {
-        uint64_t due = e->held_since + OBSERVE_HOLD_USEC;
+        struct attachment *a = e->attachment;
+        uint64_t left;
 
-        if (!e->attachment->observe || !e->held)
+        if (!a->observe || !e->held)
             continue;
-        if (due <= look->now) {
-            e->attachment->has_stopped = false;
+        left = left_at(&a->observe_time, look->now);
+        if (left == 0) {
+            a->has_stopped = false;
             engine_let_go(e);
             let_go = true;
-        } else if (look->next == 0 || due < look->next)
-            look->next = due;
+        } else if (look->next == 0 || look->now + left < look->next)
+            look->next = look->now + left;
     }
     if (let_go)
         resume_settle(look->trace, tracee);

@@ -1,14 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
+struct attachment;
 struct trace;
 
 /* Sessions that only observe a process. What they read of a thread they need it to stand for, so
  * they may stop one, for a short time: then it runs on without them, whatever they say. They cannot
- * change how it runs (trace_continue()); what else they must not do, their methods refuse. */
+ * change how it runs (trace_continue()); what else they must not do, their methods refuse.
+ *
+ * The time that they have is OBSERVE_HOLD_USEC. It runs while they hold any thread of the process,
+ * and comes back half as fast while they hold none: so a process that is observed runs for two
+ * thirds of the time, whatever its observers do. */
 #define OBSERVE_HOLD_USEC UINT64_C(1000000)
+/* Less than that is not worth a stop. */
+#define OBSERVE_LEAST_USEC UINT64_C(50000)
+
+struct observe_time {
+    uint64_t
+        at_usec; /* CLOCK_MONOTONIC, when it was counted last; 0: never, and there is all of it */
+    uint64_t left_usec; /* then */
+    unsigned n_held;    /* threads */
+};
+
+/* Whether a session may stop one more thread; one that does not only observe always may. */
+bool observe_may_hold(const struct attachment *a);
+
+/* It holds one more, or one less. */
+void observe_holds(struct attachment *a);
+void observe_lets_go(struct attachment *a);
 
 /* Lets those go that an observer has held for too long. Returns when the next one is due (usec,
  * CLOCK_MONOTONIC); 0: none is held. To be called when trace.observers_hold is set, and when due.

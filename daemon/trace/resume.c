@@ -21,22 +21,22 @@
      PTRACE_O_TRACEVFORKDONE | PTRACE_O_TRACEEXEC)
 
 /* Without the option, what SECCOMP_RET_TRACE names fails with ENOSYS; with it, it is executed after
- * the stop. So it is set for those alone who ask. */
-static bool asks_for_seccomp(const struct filter *f)
+ * the stop. So it is set for those alone who ask, and for nobody who may not change a process. */
+static bool asks_for_seccomp(const struct attachment *a)
 {
-    return ((f->report | f->stops) & EVENT_BIT(EVENT_SECCOMP)) != 0;
+    return !a->observe && filter_asks_for_seccomp(a->filter);
 }
 
-unsigned long resume_options(const struct filter *f)
+unsigned long resume_options(const struct attachment *a)
 {
     return OPTIONS | PTRACE_O_TRACEEXIT |
-           (f && asks_for_seccomp(f) ? (unsigned long)PTRACE_O_TRACESECCOMP : 0);
+           (a && asks_for_seccomp(a) ? (unsigned long)PTRACE_O_TRACESECCOMP : 0);
 }
 
 static bool anyone_asks_for_seccomp(const struct tracee *tracee)
 {
     for (const struct engine *e = tracee->engines; e; e = e->next)
-        if (asks_for_seccomp(e->attachment->filter))
+        if (asks_for_seccomp(e->attachment))
             return true;
     return false;
 }

@@ -24,4 +24,4 @@ enum resume_mode resume_wanted_mode(const struct tracee *tracee);
 void resume_inherit_options(struct tracee *tracee, const struct tracee *from);
 
 /* PTRACE_O_* that a thread is seized with, for a session with this filter (NULL: for none). */
-unsigned long resume_options(const struct filter *f);
+unsigned long resume_options(const struct attachment *a);

@@ -54,11 +54,14 @@ struct trace {
     struct batch *batch;        /* the outermost that is under way, or NULL */
     enum block_step block_step; /* see trace_get_block_step() */
     bool can_raise;             /* the scheduling class; false once the kernel has said no */
-    int lastwait_fd;            /* see lastwait.h; -1: none yet */
-    bool leaving;               /* the tracer ends: what it leaves is the guardian's */
-    bool chaperones_due;        /* the last breakpoint of a process may have gone */
-    bool steps_in_place;        /* a thread waits for stepover_run_later() */
-    bool observers_hold;        /* observe_let_go() is to be called */
+    bool by_grant;              /* some session traces by what it was granted */
+    uint64_t raised_at;   /* see batch.h: when it was counted last, CLOCK_MONOTONIC; 0: never */
+    uint64_t raised_left; /* then */
+    int lastwait_fd;      /* see lastwait.h; -1: none yet */
+    bool leaving;         /* the tracer ends: what it leaves is the guardian's */
+    bool chaperones_due;  /* the last breakpoint of a process may have gone */
+    bool steps_in_place;  /* a thread waits for stepover_run_later() */
+    bool observers_hold;  /* observe_let_go() is to be called */
     bool gather; /* a thread of an all-stop attachment has stopped: the others are to follow */
 };
 

@@ -32,7 +32,8 @@ static bool takes_control(sd_bus_message *m)
     return false;
 }
 
-static bool only_observes(const struct tracer *t, const char *path)
+/* NULL: the session has control, or none of the process at all. */
+static const struct attachment *find_observer(const struct tracer *t, const char *path)
 {
     const struct tracer_session *s;
     const struct attachment *a;
@@ -40,10 +41,15 @@ static bool only_observes(const struct tracer *t, const char *path)
 
     ptraced_path_parse(path, &parsed);
     if (parsed.kind != PTRACED_PATH_PROCESS && parsed.kind != PTRACED_PATH_THREAD)
-        return false;
+        return NULL;
     s = tracer_find_session(t, parsed.session);
     a = s ? session_find(s->core, parsed.pid) : NULL;
-    return a && a->observe;
+    return a && a->observe ? a : NULL;
+}
+
+bool access_takes_control(const struct filter *f)
+{
+    return filter_asks_for_seccomp(f);
 }
 
 int access_refuse(sd_bus_message *m, sd_bus_error *error)
@@ -55,12 +61,35 @@ int access_refuse(sd_bus_message *m, sd_bus_error *error)
         sd_bus_message_get_member(m), takes_control(m) ? "" : " with these options");
 }
 
+static bool stops(sd_bus_message *m)
+{
+    return sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "Interrupt") ||
+           sd_bus_message_is_method_call(m, PTRACED_THREAD_INTERFACE, "Interrupt");
+}
+
+/* Else it would be told of a stop that was none. */
+static int refuse_stop(const struct attachment *a, sd_bus_error *error)
+{
+    return sd_bus_error_setf(
+        error, PTRACED_ERROR_LIMIT_EXCEEDED,
+        "This session only observes process %d, and has stopped it for as long "
+        "as that may be: a second, of which half as much comes back while it "
+        "runs; try again a little later",
+        a->process->pidref.pid);
+}
+
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    if (!sd_bus_message_is_method_call(m, NULL, NULL) || !takes_control(m) ||
-        !only_observes(userdata, sd_bus_message_get_path(m)))
+    const struct attachment *a;
+
+    if (!sd_bus_message_is_method_call(m, NULL, NULL))
         return 0;
-    return access_refuse(m, error);
+    a = find_observer(userdata, sd_bus_message_get_path(m));
+    if (!a)
+        return 0;
+    if (takes_control(m))
+        return access_refuse(m, error);
+    return stops(m) && !observe_may_hold(a) ? refuse_stop(a, error) : 0;
 }
 
 int access_add(struct tracer *t, sd_bus *bus)

@@ -7,6 +7,7 @@
 #include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
+#include "daemon/tracer/access.h"
 #include "daemon/tracer/explain.h"
 #include "daemon/tracer/grant-read.h"
 #include "daemon/tracer/late.h"
@@ -129,6 +130,8 @@ static int method_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
     r = options_read_attach(m, &request, error);
     if (r < 0)
         return r;
+    if (request.observe && access_takes_control(&request.filter))
+        return access_refuse(m, error);
     r = pidref_from_fd(pidfd, &pidref);
     if (r == -ESRCH)
         return sd_bus_error_set(error, PTRACED_ERROR_NO_SUCH_PROCESS,

@@ -157,6 +157,8 @@ static int method_set_event_filter(sd_bus_message *m, void *userdata, sd_bus_err
     r = options_read_filter(m, &wanted, error);
     if (r < 0)
         return r;
+    if (o.attachment->observe && access_takes_control(&wanted))
+        return access_refuse(m, error);
     filter = filter_new(&wanted);
     if (!filter)
         return -ENOMEM;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Sessions that only observe: they read, and stop a thread for short times, and change nothing."""
 
+import errno
 import signal
 import time
 
@@ -70,6 +71,40 @@ class Observing:
             tracee.signal(signal.SIGWINCH)
             session.events_until(lambda e: e.kind == "signal" and e.stopped)
             self.assert_wait(lambda: tracee.state() != "t", "it runs on")
+            # Until it has time for another one it is told, and nothing stands.
+            tracee.signal(signal.SIGWINCH)
+            self.assertFalse(session.events_until(lambda e: e.kind == "signal")[-1].stopped)
+            time.sleep(1)
+
+    def test_observer_does_not_stand_on_it_by_stopping_it_again_and_again(self):
+        tracee = self.tracee("busy-loop", 1)
+        session, process = self.observe(tracee)
+        states, started = [], time.monotonic()
+        while time.monotonic() < started + 6:
+            try:
+                process.interrupt()
+            except client.wire.Error as e:
+                self.assertEqual(e.name, client.ERROR + "LimitExceeded")
+            for _ in range(10):
+                states.append(tracee.state())
+                time.sleep(0.03)
+            process.continue_()
+        session.close()
+        # A second at first, and a third of the time after that.
+        stopped = states.count("t") / len(states)
+        self.assertLess(stopped, 0.7)
+        self.assertGreater(stopped, 0.05)
+        self.assert_advances(lambda: tracee.ask()["progress"])
+
+    def test_observer_does_not_change_what_a_seccomp_filter_does(self):
+        """What it asks its tracer fails without one, and is executed where one is told of it."""
+        tracee = self.tracee("asks-its-tracer")
+        session = self.new_session()
+        error = self.assert_error("NotPermitted", session.attach, tracee.pid, access="observe", events=["seccomp"])
+        self.assertIn("control", error.message)
+        process = session.attach(tracee.pid, access="observe")
+        self.assert_error("NotPermitted", process.set_event_filter, stops=["seccomp"])
+        self.assertEqual(tracee.ask("go"), {"result": -1, "error": errno.ENOSYS})
 
     def test_session_with_control_holds_on(self):
         tracee = self.tracee("busy-loop", 1)

@@ -114,6 +114,38 @@ static void time_at_raised_class_counts_though_nothing_is_waited_for(void **stat
     assert_int_equal(policy, before);
 }
 
+/* Its tenth of what passes, and not more. */
+static void time_at_raised_class_is_shared_out_where_somebody_traces_by_a_grant(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t raised = 0, began = event_now_usec(), passed;
+    bool is_lowered = false;
+
+    f->trace->by_grant = true;
+    do {
+        uint64_t now = event_now_usec();
+        struct batch b;
+
+        batch_begin(&b, f->trace);
+        if (!b.raised && raised == 0) {
+            batch_end(&b);
+            skip();
+        }
+        while (event_now_usec() < now + 20 * 1000)
+            batch_bound(&b);
+        is_lowered |= !b.raised;
+        raised += b.raised ? 20 * 1000 : 0;
+        batch_end(&b);
+        passed = event_now_usec() - began;
+    } while (passed < 2000 * 1000);
+    assert_true(is_lowered);
+    assert_in_range(raised, 1, BATCH_RAISED_USEC + passed / BATCH_RAISED_SHARE + 40 * 1000);
+    /* It comes back. */
+    assert_true(batch_raised_left(f->trace, event_now_usec() + 2000 * 1000) > 150 * 1000);
+    f->trace->by_grant = false;
+    assert_int_equal(batch_raised_left(f->trace, event_now_usec()), BATCH_RAISED_USEC);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +153,7 @@ int main(void)
         TEST(class_is_lowered_without_the_right_to_clear_reset_on_fork),
         TEST(class_is_taken_and_lowered_time_and_again),
         TEST(time_at_raised_class_counts_though_nothing_is_waited_for),
+        TEST(time_at_raised_class_is_shared_out_where_somebody_traces_by_a_grant),
 #undef TEST
     };
 
