@@ -179,7 +179,7 @@ static void on_asker(sd_bus_message *reply, const sd_bus_error *error, void *use
     ask_or_fail(a);
 }
 
-static int inspect_asker(struct attach *a, int pidfd, sd_bus_error *error)
+static int inspect(struct attach *a, int pidfd, sd_bus_error *error)
 {
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     struct keeper_link *k = &a->broker->keeper;
@@ -189,6 +189,25 @@ static int inspect_asker(struct attach *a, int pidfd, sd_bus_error *error)
     if (r >= 0)
         r = sd_bus_message_append(m, "hu", pidfd, 0u);
     return r < 0 ? r : keeper_link_call(k, m, on_asker, a, error);
+}
+
+/* By its pidfd, where the bus tells it: a number may be another process's by now. */
+static int inspect_asker(struct attach *a, sd_bus_error *error)
+{
+    const struct caller *c = a->caller;
+    int r, pidfd;
+
+    if (c->pidfd >= 0) {
+        r = inspect(a, c->pidfd, error);
+        return r < 0 ? r : 0;
+    }
+    if (c->pid <= 0 || process_open(c->pid, &pidfd) < 0) {
+        r = ask(a);
+        return r < 0 ? sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %s", strerror(-r)) : 0;
+    }
+    r = inspect(a, pidfd, error);
+    close(pidfd);
+    return r < 0 ? r : 0;
 }
 
 static int check_questions(const struct attach *a, sd_bus_error *error)
@@ -219,7 +238,7 @@ static int check_proof(struct attach *a, sd_bus_error *error)
 
 int attach_authorize(struct attach *a, sd_bus_error *error)
 {
-    int r, pidfd = -1;
+    int r;
 
     if (a->grant != ATTACH_NOTHING)
         return 1;
@@ -247,13 +266,7 @@ int attach_authorize(struct attach *a, sd_bus_error *error)
     a->target.program = NULL;
     if (a->wish.proof.given)
         return check_proof(a, error);
-    if (a->caller->pid <= 0 || process_open(a->caller->pid, &pidfd) < 0) {
-        r = ask(a);
-        return r < 0 ? sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %s", strerror(-r)) : 0;
-    }
-    r = inspect_asker(a, pidfd, error);
-    close(pidfd);
-    return r < 0 ? r : 0;
+    return inspect_asker(a, error);
 }
 
 void attach_session_closed(const struct session *s)

@@ -8,6 +8,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/attach.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
@@ -215,12 +216,24 @@ static bool is_wanted_by_another(const struct attach *a)
     return false;
 }
 
+/* A session that observed the process has control of it from now on. */
+static void note_control(struct attach *a)
+{
+    struct attachment *attachment = attachment_find(a->session, a->target.pid, a->tracee->tracer);
+
+    if (attachment && attachment->observe)
+        audit_attached(attachment, a);
+}
+
 static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
 {
     struct attach *a = userdata;
     int r, added;
 
     if (error) {
+        if (!a->answered && !auth_is_unlimited(a->caller) &&
+            sd_bus_error_has_name(error, PTRACED_ERROR_NOT_PERMITTED))
+            audit_refused(a->caller, a, "Attach");
         attach_fail(a, error);
         return;
     }
@@ -234,6 +247,8 @@ static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *
         return;
     }
 
+    if (!a->wish.observe)
+        note_control(a);
     if (!a->answered)
         r = reply_attached(a, added);
     else if (added && a->tracee->tracer && !is_wanted_by_another(a))

@@ -89,6 +89,7 @@ static void note_attach(struct attachment *a, const struct attach *by)
 {
     const char *executable = by->asked.executable ? by->asked.executable : by->target.executable;
 
+    free(a->executable);
     a->executable = executable ? strdup(executable) : NULL;
     a->observe = by->wish.observe;
 }

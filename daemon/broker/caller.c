@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,8 @@ static struct caller *caller_free(struct caller *c)
     sd_bus_slot_unref(c->watch);
     sd_bus_slot_unref(c->query);
     flow_done(&c->flow);
+    if (c->pidfd >= 0)
+        close(c->pidfd);
     free(c->groups);
     free(c->name);
     free(c);
@@ -130,6 +133,19 @@ static int read_groups(sd_bus_message *m, struct caller *c)
     return sd_bus_message_exit_container(m);
 }
 
+static int read_process_fd(sd_bus_message *m, struct caller *c)
+{
+    int r, fd;
+
+    r = sd_bus_message_read(m, "v", "h", &fd);
+    if (r < 0)
+        return r;
+    if (c->pidfd >= 0)
+        close(c->pidfd);
+    c->pidfd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return c->pidfd < 0 ? -errno : 0;
+}
+
 static int read_credential(sd_bus_message *m, struct caller *c, bool *has_uid)
 {
     const char *key;
@@ -141,6 +157,8 @@ static int read_credential(sd_bus_message *m, struct caller *c, bool *has_uid)
         return r;
     if (strcmp(key, "UnixGroupIDs") == 0)
         return read_groups(m, c);
+    if (strcmp(key, "ProcessFD") == 0)
+        return read_process_fd(m, c);
     if (strcmp(key, "UnixUserID") != 0 && strcmp(key, "ProcessID") != 0)
         return sd_bus_message_skip(m, "v");
     r = sd_bus_message_read(m, "v", "u", &number);
@@ -201,6 +219,8 @@ static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
     LIST_FOREACH(struct session, s, &c->sessions, of_creator)
         if (s->uid != c->uid)
             session_close(s, NULL);
+    LIST_FOREACH(struct subscription, u, &c->subscriptions, of_caller)
+        stream_go_on(&c->broker->stream, u->session);
     replay_next(c);
     return 1;
 }
@@ -254,6 +274,7 @@ static int caller_new(struct broker *b, const char *name, struct caller **ret)
     if (!c)
         return -ENOMEM;
     c->broker = b;
+    c->pidfd = -1;
     list_init(&c->unchecked);
     list_init(&c->sessions);
     list_init(&c->subscriptions);

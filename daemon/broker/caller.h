@@ -23,6 +23,7 @@ struct caller {
     char *name; /* unique name; "": the client of an embedded broker */
     uid_t uid;
     pid_t pid; /* when it connected; 0: unknown */
+    int pidfd; /* of that process; -1: the bus does not tell it */
     gid_t *groups;
     size_t n_groups; /* 0: unknown */
     bool known;      /* the bus has said whose it is */

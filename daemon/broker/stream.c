@@ -20,11 +20,12 @@ static uint64_t unsent(const struct broker *b)
     return sd_bus_get_n_queued_write(b->bus, &n) < 0 ? 0 : n;
 }
 
-/* The slowest subscriber rules: each is sent every event, and none is kept for one alone. */
+/* The slowest subscriber rules: each is sent every event, and none is kept for one alone. One that
+ * a broker before us has left to us is sent nothing before the bus has told whose name that is. */
 static bool is_held(const struct session *s)
 {
     LIST_FOREACH(struct subscription, u, &s->subscriptions, of_session)
-        if (flow_is_full(u->caller))
+        if (flow_is_full(u->caller) || !u->caller->known)
             return true;
     return false;
 }

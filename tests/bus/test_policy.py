@@ -222,6 +222,23 @@ class Journal(Policy):
         self.assert_logged(f"Session {session.id} of user {uid}", f"traces process {tracee.pid} ({tracee.program})")
         self.assert_logged(f"Session {session.id}", f"has released process {tracee.pid}", "detached")
 
+    def test_control_that_comes_later_is_told_of(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        session.attach(tracee.pid, access="observe")
+        session.attach(tracee.pid)
+        self.assert_wait(lambda: self.log().count(f"Session {session.id} of user") == 2, "both are told of")
+
+    def test_refusal_by_the_tracer_is_told_of(self):
+        tracee = self.tracee_of(GAMES, source="executes")
+        with polkit.acting_as(GAMES):
+            fd = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        tracee.say(self.program("another"))
+        self.assertEqual(tracee.listen(), "ready")
+        self.assert_error("NotPermitted", self.session_of(GAMES).attach, tracee.pid, proof=wire.Variant("h", fd))
+        self.assert_logged(f"process {tracee.pid} ", "refused Attach")
+
     def test_each_way_to_let_go_has_its_reason(self):
         ended, closed, gaining = (self.tracee_of(GAMES, name, "executes") for name in ("a", "b", "c"))
         session = self.session_of(GAMES)
