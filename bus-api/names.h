@@ -81,6 +81,9 @@
 #define PTRACED_ACCESS_CONTROL "control"
 
 /* polkit actions. */
+#define PTRACED_ACTION_LIST "org.ptraced.Tracer1.list"
+#define PTRACED_ACTION_LIST_OTHER "org.ptraced.Tracer1.list-other"
+#define PTRACED_ACTION_MANAGE "org.ptraced.Tracer1.manage"
 #define PTRACED_ACTION_OBSERVE "org.ptraced.Tracer1.observe"
 #define PTRACED_ACTION_OBSERVE_OTHER "org.ptraced.Tracer1.observe-other"
 #define PTRACED_ACTION_CONTROL "org.ptraced.Tracer1.control"

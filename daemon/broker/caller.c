@@ -39,6 +39,7 @@ static struct caller *caller_free(struct caller *c)
         return NULL;
     while ((u = LIST_FIRST(&c->unchecked, struct unchecked, calls)))
         unchecked_free(u);
+    permit_cancel(c);
     if (c->callers.next) {
         list_remove(&c->callers);
         c->broker->n_callers--;
@@ -63,7 +64,7 @@ static bool is_needed(const struct caller *c)
 {
     return !c->known || c->n_unchecked > 0 || !list_empty(&c->sessions) ||
            !list_empty(&c->subscriptions) || c->flow.ping || !list_empty(&c->waiters) ||
-           !list_empty(&c->attaches);
+           !list_empty(&c->attaches) || !list_empty(&c->permit_waits);
 }
 
 /* It has left: its sessions end, and what it waited for is not taken from anybody else. */
@@ -280,6 +281,7 @@ static int caller_new(struct broker *b, const char *name, struct caller **ret)
     list_init(&c->subscriptions);
     list_init(&c->waiters);
     list_init(&c->attaches);
+    list_init(&c->permit_waits);
     c->name = strdup(name);
     if (!c->name) {
         caller_free(c);
@@ -412,7 +414,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
     }
     list_remove(&c->callers);
     list_prepend(&b->callers, &c->callers);
-    return charge(c, m, ret_error);
+    r = c->permitted == m ? 0 : charge(c, m, ret_error);
+    return r != 0 ? r : permit_first(c, m, ret_error);
 }
 
 int callers_start(struct broker *b)

@@ -8,6 +8,7 @@
 
 #include "daemon/broker/flow.h"
 #include "daemon/broker/list.h"
+#include "daemon/broker/permit.h"
 
 struct broker;
 
@@ -38,6 +39,9 @@ struct caller {
     struct flow flow; /* of the events that it is sent */
     struct list waiters;
     struct list attaches;
+    struct list permit_waits;  /* calls that wait for polkit */
+    sd_bus_message *permitted; /* one that has come back; NULL: none */
+    struct permits permits;    /* of that one */
 };
 
 /* Begins to tell callers apart; to be called before any object is added to the bus. */

@@ -195,6 +195,7 @@ static int method_list_sessions(sd_bus_message *m, void *userdata, sd_bus_error 
 struct listing {
     sd_bus_message *call;
     uid_t uid;
+    struct permits permits;
 };
 
 static int note_threads(struct session *s, sd_bus_message *description)
@@ -261,7 +262,8 @@ static int reply_tracees(struct broker *b, const struct listing *l)
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
     const char *sender = sd_bus_message_get_sender(l->call);
-    const struct caller who = {.broker = b, .uid = l->uid, .name = (char *)(sender ? sender : "")};
+    const struct caller who = {
+        .broker = b, .uid = l->uid, .name = (char *)(sender ? sender : ""), .permits = l->permits};
     int r;
 
     r = sd_bus_message_new_method_return(l->call, &reply);
@@ -353,7 +355,7 @@ static int method_list_tracees(sd_bus_message *m, void *userdata, sd_bus_error *
     l = malloc(sizeof(*l));
     if (!l)
         return -ENOMEM;
-    *l = (struct listing){.call = m, .uid = c->uid};
+    *l = (struct listing){.call = m, .uid = c->uid, .permits = c->permits};
     r = describe_all(b, c, l, error);
     if (r < 0)
         free(l);

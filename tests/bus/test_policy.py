@@ -317,10 +317,14 @@ class Sessions(Policy):
         self.assertEqual(other.list_sessions(), {})
         self.assertEqual(other.manager.call("ListTracees"), [])
         theirs = other.session(session.id)
-        for call in (("Interrupt",), ("Subscribe",), ("GetEvent", "t", 0), ("ListStopped",), ("Close",),
+        for call in (("Interrupt",), ("Subscribe",), ("GetEvent", "t", 0), ("ListStopped",), ("Unsubscribe",),
                      ("AttachProcess", "ua{sv}", tracee.pid, options())):
             with self.subTest(call=call[0]):
                 self.assert_error(ACCESS_DENIED, theirs.call, *call)
+        for call in (("Close",), ("DetachAll",)):
+            with self.subTest(call=call[0]):
+                error = self.assert_error(ASK_ME, theirs.call, *call)
+                self.assertIn("org.ptraced.Tracer1.manage", error.message)
         self.assert_error(ACCESS_DENIED, theirs.process(tracee.pid).interrupt)
         self.assert_error(ACCESS_DENIED, other.manager.call, "GetSession", "s", session.id)
         process.detach()
@@ -340,8 +344,10 @@ class Sessions(Policy):
                                 (client.THREAD, again.process(tracee.pid).thread(tracee.pid).path)):
             self.assert_error(ACCESS_DENIED, again.client.call, path, client.PROPERTIES, "GetAll", "s", interface)
             self.assert_error(ACCESS_DENIED, again.client.call, path, client.INTROSPECTABLE, "Introspect")
+        # But what one traces, by whatever program, one may know.
         (objects,) = again.client.call(client.ROOT, client.OBJECT_MANAGER, "GetManagedObjects")
-        self.assertEqual(list(objects), [session.path])
+        self.assertEqual(set(objects), {session.path, session.process(tracee.pid).path})
+        self.assertEqual([entry[0] for entry in again.client.manager.call("ListTracees")], [tracee.pid])
         again.close()
         self.assert_runs_free(tracee)
 
@@ -366,6 +372,77 @@ class Sessions(Policy):
         for call in (("OpenMemory", "s", "read"), ("OpenMaps",), ("OpenMappedFile", "t", 0)):
             with self.subTest(call=call[0]):
                 self.assert_error(ACCESS_DENIED, process.call, *call)
+
+
+class ManagingService(Service):
+    rules = Service.rules + f"""
+    if (subject.user == "{NEWS}" && (action.id == "org.ptraced.Tracer1.manage" ||
+                                     action.id == "org.ptraced.Tracer1.list-other"))
+        return polkit.Result.YES;
+    if (subject.user == "{GAMES}" && action.id == "org.ptraced.Tracer1.list")
+        return polkit.Result.NO;
+    """
+
+
+class Managing(Policy):
+    """Who may see and end what others trace."""
+
+    service_class = ManagingService
+
+    def setUp(self):
+        super().setUp()
+        self.traced = self.tracee_of(GAMES)
+        self.session = self.session_of(GAMES, lifetime="persistent")
+        self.session.attach(self.traced.pid)
+        self.manager = self.service.connect_as(NEWS)
+
+    def test_sessions_of_others_are_listed(self):
+        self.assertEqual(list(self.manager.list_sessions()), [self.session.id])
+        self.assertEqual([entry[0] for entry in self.manager.manager.call("ListTracees")], [self.traced.pid])
+        (objects,) = self.manager.call(client.ROOT, client.OBJECT_MANAGER, "GetManagedObjects")
+        self.assertEqual(set(objects), {self.session.path, self.session.process(self.traced.pid).path})
+        other = self.service.connect_as(GAMES)
+        self.assertEqual(list(other.list_sessions()), [self.session.id])
+        self.assertEqual(other.manager.call("ListTracees"), [], "a rule says no")
+
+    def test_permission_is_for_one_call(self):
+        self.manager.list_sessions()
+        self.assert_error(ACCESS_DENIED, self.manager.session(self.session.id).interrupt)
+        theirs = self.manager.session(self.session.id)
+        serials = [theirs.send("Interrupt"), self.manager.manager.send("ListTracees"), theirs.send("Interrupt"),
+                   theirs.send("Subscribe")]
+        for serial in (serials[0], *serials[2:]):
+            self.assert_error(ACCESS_DENIED, self.manager.reply, serial)
+        self.assertEqual(len(self.manager.reply(serials[1])[0]), 1)
+
+    def test_session_of_another_user_is_looked_at_and_ended(self):
+        theirs = self.manager.session(self.session.id)
+        self.assertEqual(theirs.get("Id"), self.session.id)
+        theirs.call("DetachAll")
+        self.assert_runs_free(self.traced)
+        theirs.close()
+        self.assertEqual(self.manager.list_sessions(), {})
+
+    def test_nobody_else_does(self):
+        mine = self.session_of(NEWS, lifetime="persistent")
+        other = self.service.connect_as(GAMES).session(mine.id)
+        self.assertEqual(list(other.client.list_sessions()), [self.session.id])
+        self.assert_error(ASK_ME, other.close)
+        mine.close()
+
+    def test_caller_that_leaves_meanwhile_leaves_nothing(self):
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+        try:
+            for _ in range(20):
+                one = self.service.connect_as(NEWS)
+                for _ in range(3):
+                    one.session(self.session.id).send("Close")
+                one.close()
+            self.assertEqual(list(self.connect().list_sessions()), [self.session.id])
+        finally:
+            os.kill(self.service.polkit.pid, signal.SIGCONT)
+        self.manager.list_sessions()
+        self.session.get("Id")
 
 
 class Privilege(Policy):

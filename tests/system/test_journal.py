@@ -89,7 +89,7 @@ class Journal(cases.Case):
             self.machine.remove("/etc/dbus-1/system.d/ptraced-test.conf")
             self.machine.run("systemctl", "reload", "dbus")
         (entry,) = self.entries("refusal")
-        self.assertEqual((entry["PTRACED_ACTION"], entry["PTRACED_COUNT"]), ("Close", "1"))
+        self.assertEqual((entry["PTRACED_ACTION"], entry["PTRACED_COUNT"]), ("org.ptraced.Tracer1.manage", "1"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bus-api/errors.h"
+#include "bus-api/macro.h"
+#include "bus-api/names.h"
+#include "bus-api/paths.h"
+#include "daemon/broker/audit.h"
+#include "daemon/broker/auth.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/caller.h"
+#include "daemon/broker/limits.h"
+#include "daemon/broker/permit.h"
+#include "daemon/broker/polkit.h"
+#include "daemon/broker/session.h"
+
+#define PROPERTIES "org.freedesktop.DBus.Properties"
+
+struct permit_wait {
+    struct list permit_waits; /* of the caller */
+    struct caller *caller;
+    sd_bus_message *message;
+    struct permits wanted; /* and not asked for yet */
+    struct permits got;
+    const char *action; /* that is being asked for */
+    char session[PTRACED_SESSION_ID_MAX + 1];
+    uid_t owner; /* of that session */
+    struct polkit_check *check;
+};
+
+static void wait_free(struct permit_wait *w)
+{
+    w->check = polkit_cancel(w->check);
+    list_remove(&w->permit_waits);
+    sd_bus_message_unref(w->message);
+    free(w);
+}
+
+/* ---- What a call takes ---------------------------------------------------------------------- */
+
+static bool is_list(sd_bus_message *m)
+{
+    return sd_bus_message_is_method_call(m, PTRACED_MANAGER_INTERFACE, "ListSessions") ||
+           sd_bus_message_is_method_call(m, PTRACED_MANAGER_INTERFACE, "ListTracees") ||
+           sd_bus_message_is_method_call(m, "org.freedesktop.DBus.ObjectManager",
+                                         "GetManagedObjects");
+}
+
+static bool manages(sd_bus_message *m)
+{
+    return sd_bus_message_is_method_call(m, PTRACED_SESSION_INTERFACE, "Close") ||
+           sd_bus_message_is_method_call(m, PTRACED_SESSION_INTERFACE, "DetachAll") ||
+           sd_bus_message_is_method_call(m, PROPERTIES, "Get") ||
+           sd_bus_message_is_method_call(m, PROPERTIES, "GetAll");
+}
+
+static struct session *session_of(const struct caller *c, sd_bus_message *m)
+{
+    struct ptraced_path path;
+
+    ptraced_path_parse(sd_bus_message_get_path(m), &path);
+    return path.kind == PTRACED_PATH_SESSION ? session_find(c->broker, path.session) : NULL;
+}
+
+/* Nothing is asked where the answer would change nothing. */
+static void want_lists(const struct caller *c, struct permits *ret)
+{
+    const struct broker *b = c->broker;
+
+    for (size_t i = 0; i < b->sessions.n; i++) {
+        const struct session *s = b->sessions.items[i].value;
+
+        if (s->uid != c->uid)
+            ret->list_other = true;
+        else if (!auth_may_see_processes(c, s))
+            ret->list = true;
+    }
+}
+
+static bool wants(const struct permits *p)
+{
+    return p->list || p->list_other || p->manage;
+}
+
+/* ---- Asking --------------------------------------------------------------------------------- */
+
+static int ask_next(struct permit_wait *w);
+
+static void come_back(struct permit_wait *w)
+{
+    struct caller *c = w->caller;
+    int r;
+
+    permit_forget(c);
+    c->permits = w->got;
+    c->permitted = sd_bus_message_ref(w->message);
+    r = sd_bus_enqueue_for_read(c->broker->bus, w->message);
+    if (r < 0) {
+        permit_forget(c);
+        sd_bus_reply_method_errno(w->message, r, NULL);
+    }
+    wait_free(w);
+}
+
+static void refuse(struct permit_wait *w, enum polkit_verdict verdict, const char *why)
+{
+    const char *member = sd_bus_message_get_member(w->message);
+    struct caller *c = w->caller;
+
+    audit_refused(c, NULL, w->action);
+    if (verdict == POLKIT_CHALLENGE)
+        sd_bus_reply_method_errorf(w->message, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+                                   "Session %s is user %u's: %s there takes the polkit action %s, "
+                                   "for which somebody has to "
+                                   "authenticate, and the call does not allow to ask",
+                                   w->session, w->owner, member, w->action);
+    else
+        sd_bus_reply_method_errorf(w->message, SD_BUS_ERROR_ACCESS_DENIED,
+                                   "Session %s is user %u's: %s there takes the polkit action %s, "
+                                   "which polkit refuses%s%s",
+                                   w->session, w->owner, member, w->action, why ? ": " : "",
+                                   why ? why : "");
+    wait_free(w);
+}
+
+static void on_answer(enum polkit_verdict verdict, const char *why, void *userdata)
+{
+    struct permit_wait *w = userdata;
+
+    w->check = NULL;
+    if (w->wanted.manage && verdict != POLKIT_YES) {
+        refuse(w, verdict, why);
+        return;
+    }
+    if (w->wanted.manage)
+        w->got.manage = true;
+    else if (w->wanted.list)
+        w->got.list = verdict == POLKIT_YES;
+    else
+        w->got.list_other = verdict == POLKIT_YES;
+    if (w->wanted.list && w->wanted.list_other)
+        w->wanted.list = false;
+    else
+        w->wanted = (struct permits){0};
+    if (!wants(&w->wanted) || ask_next(w) < 0)
+        come_back(w);
+}
+
+static int ask_next(struct permit_wait *w)
+{
+    char owner[16];
+    const char *details[] = {
+        "session", w->session, "user", owner, "method", sd_bus_message_get_member(w->message), NULL,
+    };
+    struct polkit_question q = {.subject = w->caller->name, .details = details};
+
+    snprintf(owner, sizeof(owner), "%u", w->owner);
+    if (w->wanted.manage) {
+        q.action = PTRACED_ACTION_MANAGE;
+        q.interactive = sd_bus_message_get_allow_interactive_authorization(w->message) > 0;
+    } else {
+        q.action = w->wanted.list ? PTRACED_ACTION_LIST : PTRACED_ACTION_LIST_OTHER;
+        details[0] = NULL;
+    }
+    w->action = q.action;
+    return polkit_ask(w->caller->broker, &q, on_answer, w, &w->check);
+}
+
+static size_t count_waits(const struct caller *c)
+{
+    size_t n = 0;
+
+    LIST_FOREACH(struct caller, other, &c->broker->callers, callers)
+        if (other->uid == c->uid)
+            LIST_FOREACH(struct permit_wait, w, &other->permit_waits, permit_waits)
+                n++;
+    return n;
+}
+
+static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wanted,
+                  const struct session *s, sd_bus_error *error)
+{
+    struct permit_wait *w;
+    int r;
+
+    r = limit_check(LIMIT_QUESTIONS, count_waits(c), error);
+    if (r < 0)
+        return r;
+    w = calloc(1, sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    w->caller = c;
+    w->message = sd_bus_message_ref(m);
+    w->wanted = *wanted;
+    if (s) {
+        snprintf(w->session, sizeof(w->session), "%s", s->id);
+        w->owner = s->uid;
+    }
+    list_append(&c->permit_waits, &w->permit_waits);
+    r = ask_next(w);
+    if (r < 0) {
+        wait_free(w);
+        return sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %m");
+    }
+    return 1;
+}
+
+int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
+{
+    struct permits wanted = {0};
+    const struct session *s;
+
+    if (c->permitted == m)
+        return 0;
+    permit_forget(c);
+    if (c->broker->mode != BROKER_SYSTEM || auth_is_unlimited(c))
+        return 0;
+    s = session_of(c, m);
+    if (is_list(m))
+        want_lists(c, &wanted);
+    else
+        wanted.manage = s && s->uid != c->uid && manages(m);
+    return wants(&wanted) ? put_by(c, m, &wanted, s, error) : 0;
+}
+
+void permit_forget(struct caller *c)
+{
+    c->permitted = sd_bus_message_unref(c->permitted);
+    c->permits = (struct permits){0};
+}
+
+void permit_cancel(struct caller *c)
+{
+    permit_forget(c);
+    while (!list_empty(&c->permit_waits))
+        wait_free(LIST_FIRST(&c->permit_waits, struct permit_wait, permit_waits));
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+
+#include <systemd/sd-bus.h>
+
+struct caller;
+struct permit_wait;
+
+/* What takes a permission of polkit's before a call is handled at all, of callers who are not root:
+ *
+ *     list         to see what one's own user traces by other connections: lists alone
+ *     list-other   to see what other users trace: lists alone
+ *     manage       to look at, and to end, another user's session
+ *
+ * The call is put by, comes back with what has been permitted, and is handled with that. A list is
+ * never asked about in a dialog: who may see less is shown less. */
+
+struct permits {
+    bool list;
+    bool list_other;
+    bool manage;
+};
+
+/* For a call that has just come, or come back: 0 where it can be handled, with c->permits; 1 where
+ * it has been put by; or an error. */
+int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error);
+
+/* What has been permitted is of no more use. */
+void permit_forget(struct caller *c);
+/* The same, and nobody is to be asked any more: the caller has left. */
+void permit_cancel(struct caller *c);
