@@ -84,6 +84,8 @@
 #define PTRACED_ACTION_LIST "org.ptraced.Tracer1.list"
 #define PTRACED_ACTION_LIST_OTHER "org.ptraced.Tracer1.list-other"
 #define PTRACED_ACTION_MANAGE "org.ptraced.Tracer1.manage"
+#define PTRACED_ACTION_OPEN_MEMORY "org.ptraced.Tracer1.open-memory"
+#define PTRACED_ACTION_OPEN_MEMORY_OTHER "org.ptraced.Tracer1.open-memory-other"
 #define PTRACED_ACTION_OBSERVE "org.ptraced.Tracer1.observe"
 #define PTRACED_ACTION_OBSERVE_OTHER "org.ptraced.Tracer1.observe-other"
 #define PTRACED_ACTION_CONTROL "org.ptraced.Tracer1.control"

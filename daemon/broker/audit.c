@@ -92,6 +92,7 @@ static void note_attach(struct attachment *a, const struct attach *by)
     free(a->executable);
     a->executable = executable ? strdup(executable) : NULL;
     a->observe = by->wish.observe;
+    a->right = by->grant;
 }
 
 void audit_attached(struct attachment *a, const struct attach *by)

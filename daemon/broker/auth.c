@@ -16,14 +16,15 @@ enum need {
     NEED_SERVICE, /* to be let in at all */
     NEED_HOLDER, /* to be the connection that has made the session: it alone was authorised for what
                     is traced in it */
+    NEED_MEMORY, /* the same, and a permission of its own (permit.h) */
     NEED_ROOT,
 };
 
 #define DBUS_INTERFACE "org.freedesktop.DBus."
 
-/* `own`: for what is the caller's, or nobody's; `other`: for what is another user's. What hands out
- * descriptors of a process, or parts of files that it has mapped, is root's until there are rights
- * for each kind of access. */
+/* `own`: for what is the caller's, or nobody's; `other`: for what is another user's. The files that
+ * a process has mapped are root's: of those it may hold more than it has mapped, and more than its
+ * user could open. */
 static const struct rule {
     const char *interface;
     const char *member;
@@ -58,8 +59,8 @@ static const struct rule {
     {PTRACED_PROCESS_INTERFACE, "ReadMemoryRanges", NEED_HOLDER, NEED_ROOT},
     {PTRACED_PROCESS_INTERFACE, "WriteMemory", NEED_HOLDER, NEED_ROOT},
     {PTRACED_PROCESS_INTERFACE, "ReadMemoryFD", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "OpenMemory", NEED_ROOT, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "OpenMaps", NEED_ROOT, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "OpenMemory", NEED_MEMORY, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "OpenMaps", NEED_MEMORY, NEED_ROOT},
     {PTRACED_PROCESS_INTERFACE, "ReadMaps", NEED_HOLDER, NEED_ROOT},
     {PTRACED_PROCESS_INTERFACE, "OpenMappedFile", NEED_ROOT, NEED_ROOT},
     {PTRACED_PROCESS_INTERFACE, "ReadMappedFile", NEED_ROOT, NEED_ROOT},
@@ -117,7 +118,7 @@ bool auth_is_unlimited(const struct caller *c)
     return c->uid == 0;
 }
 
-static bool is_holder(const struct caller *c, const struct session *s)
+bool auth_is_holder(const struct caller *c, const struct session *s)
 {
     return !s || strcmp(s->holder, c->name) == 0;
 }
@@ -132,7 +133,9 @@ static bool is_met(enum need need, const struct caller *c, const struct session 
     case NEED_SERVICE:
         return true;
     case NEED_HOLDER:
-        return is_holder(c, s);
+        return auth_is_holder(c, s);
+    case NEED_MEMORY:
+        return auth_is_holder(c, s) && c->permits.memory;
     case NEED_ROOT:
         break;
     }
@@ -147,7 +150,7 @@ static int refuse(const struct caller *c, const struct session *s, const struct 
         return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                  "User %u may not call %s: this service is user %u's", c->uid,
                                  rule->member, geteuid());
-    if (s && s->uid == c->uid && !is_holder(c, s))
+    if (s && s->uid == c->uid && !auth_is_holder(c, s))
         return sd_bus_error_setf(
             error, SD_BUS_ERROR_ACCESS_DENIED,
             "You may not call %s: what session %s traces was authorised for the "

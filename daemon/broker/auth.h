@@ -19,6 +19,9 @@ int auth_check(const struct caller *c, const struct session *s, sd_bus_message *
  * rights than it. */
 bool auth_is_unlimited(const struct caller *c);
 
+/* Whether it is the connection that has made the session. */
+bool auth_is_holder(const struct caller *c, const struct session *s);
+
 /* Whether a session is shown in a caller's lists, and what it traces. */
 bool auth_may_see(const struct caller *c, const struct session *s);
 bool auth_may_see_processes(const struct caller *c, const struct session *s);

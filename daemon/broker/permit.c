@@ -2,11 +2,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bus-api/errors.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "bus-api/paths.h"
+#include "daemon/broker/attach.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
@@ -15,6 +17,7 @@
 #include "daemon/broker/permit.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/session.h"
+#include "daemon/broker/tracee.h"
 
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 
@@ -26,7 +29,10 @@ struct permit_wait {
     struct permits got;
     const char *action; /* that is being asked for */
     char session[PTRACED_SESSION_ID_MAX + 1];
-    uid_t owner; /* of that session */
+    uid_t owner;      /* of that session */
+    pid_t pid;        /* of the process; 0: it is about none */
+    char *executable; /* NULL: unknown */
+    bool own;
     struct polkit_check *check;
 };
 
@@ -35,6 +41,7 @@ static void wait_free(struct permit_wait *w)
     w->check = polkit_cancel(w->check);
     list_remove(&w->permit_waits);
     sd_bus_message_unref(w->message);
+    free(w->executable);
     free(w);
 }
 
@@ -56,12 +63,21 @@ static bool manages(sd_bus_message *m)
            sd_bus_message_is_method_call(m, PROPERTIES, "GetAll");
 }
 
-static struct session *session_of(const struct caller *c, sd_bus_message *m)
+static bool opens_memory(sd_bus_message *m)
+{
+    return sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "OpenMemory") ||
+           sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "OpenMaps");
+}
+
+static struct session *session_of(const struct caller *c, sd_bus_message *m, pid_t *ret_pid)
 {
     struct ptraced_path path;
 
     ptraced_path_parse(sd_bus_message_get_path(m), &path);
-    return path.kind == PTRACED_PATH_SESSION ? session_find(c->broker, path.session) : NULL;
+    *ret_pid = path.kind == PTRACED_PATH_PROCESS ? path.pid : 0;
+    return path.kind == PTRACED_PATH_SESSION || path.kind == PTRACED_PATH_PROCESS
+               ? session_find(c->broker, path.session)
+               : NULL;
 }
 
 /* Nothing is asked where the answer would change nothing. */
@@ -81,7 +97,7 @@ static void want_lists(const struct caller *c, struct permits *ret)
 
 static bool wants(const struct permits *p)
 {
-    return p->list || p->list_other || p->manage;
+    return p->list || p->list_other || p->manage || p->memory;
 }
 
 /* ---- Asking --------------------------------------------------------------------------------- */
@@ -108,20 +124,23 @@ static void refuse(struct permit_wait *w, enum polkit_verdict verdict, const cha
 {
     const char *member = sd_bus_message_get_member(w->message);
     struct caller *c = w->caller;
+    char about[PTRACED_SESSION_ID_MAX + 64];
 
+    if (w->pid > 0)
+        snprintf(about, sizeof(about), "process %d", w->pid);
+    else
+        snprintf(about, sizeof(about), "session %s, which is user %u's,", w->session, w->owner);
     audit_refused(c, NULL, w->action);
     if (verdict == POLKIT_CHALLENGE)
-        sd_bus_reply_method_errorf(w->message, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-                                   "Session %s is user %u's: %s there takes the polkit action %s, "
-                                   "for which somebody has to "
-                                   "authenticate, and the call does not allow to ask",
-                                   w->session, w->owner, member, w->action);
+        sd_bus_reply_method_errorf(
+            w->message, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+            "%s of %s takes the polkit action %s, for which somebody has to authenticate, and the "
+            "call does not allow to ask",
+            member, about, w->action);
     else
         sd_bus_reply_method_errorf(w->message, SD_BUS_ERROR_ACCESS_DENIED,
-                                   "Session %s is user %u's: %s there takes the polkit action %s, "
-                                   "which polkit refuses%s%s",
-                                   w->session, w->owner, member, w->action, why ? ": " : "",
-                                   why ? why : "");
+                                   "%s of %s takes the polkit action %s, which polkit refuses%s%s",
+                                   member, about, w->action, why ? ": " : "", why ? why : "");
     wait_free(w);
 }
 
@@ -130,12 +149,14 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
     struct permit_wait *w = userdata;
 
     w->check = NULL;
-    if (w->wanted.manage && verdict != POLKIT_YES) {
+    if ((w->wanted.manage || w->wanted.memory) && verdict != POLKIT_YES) {
         refuse(w, verdict, why);
         return;
     }
     if (w->wanted.manage)
         w->got.manage = true;
+    else if (w->wanted.memory)
+        w->got.memory = true;
     else if (w->wanted.list)
         w->got.list = verdict == POLKIT_YES;
     else
@@ -150,20 +171,36 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
 
 static int ask_next(struct permit_wait *w)
 {
-    char owner[16];
-    const char *details[] = {
+    char owner[16], pid[16];
+    const char *const nothing[] = {NULL};
+    const char *const of_session[] = {
         "session", w->session, "user", owner, "method", sd_bus_message_get_member(w->message), NULL,
     };
-    struct polkit_question q = {.subject = w->caller->name, .details = details};
+    const char *const of_process[] = {
+        "pid",
+        pid,
+        "executable",
+        w->executable ? w->executable : "a program",
+        "method",
+        sd_bus_message_get_member(w->message),
+        "polkit.message",
+        "Authentication is required to open the memory of $(executable) (process $(pid))",
+        NULL,
+    };
+    struct polkit_question q = {.subject = w->caller->name, .details = nothing};
 
     snprintf(owner, sizeof(owner), "%u", w->owner);
+    snprintf(pid, sizeof(pid), "%d", w->pid);
+    q.interactive = (w->wanted.manage || w->wanted.memory) &&
+                    sd_bus_message_get_allow_interactive_authorization(w->message) > 0;
     if (w->wanted.manage) {
         q.action = PTRACED_ACTION_MANAGE;
-        q.interactive = sd_bus_message_get_allow_interactive_authorization(w->message) > 0;
-    } else {
+        q.details = of_session;
+    } else if (w->wanted.memory) {
+        q.action = w->own ? PTRACED_ACTION_OPEN_MEMORY : PTRACED_ACTION_OPEN_MEMORY_OTHER;
+        q.details = of_process;
+    } else
         q.action = w->wanted.list ? PTRACED_ACTION_LIST : PTRACED_ACTION_LIST_OTHER;
-        details[0] = NULL;
-    }
     w->action = q.action;
     return polkit_ask(w->caller->broker, &q, on_answer, w, &w->check);
 }
@@ -179,8 +216,16 @@ static size_t count_waits(const struct caller *c)
     return n;
 }
 
+static void note_process(struct permit_wait *w, const struct attachment *a)
+{
+    w->pid = a->tracee->pid;
+    w->executable = a->executable ? strdup(a->executable) : NULL;
+    w->own = a->right == ATTACH_OWN;
+}
+
+/* The attachment may be NULL. */
 static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wanted,
-                  const struct session *s, sd_bus_error *error)
+                  const struct session *s, const struct attachment *a, sd_bus_error *error)
 {
     struct permit_wait *w;
     int r;
@@ -198,6 +243,8 @@ static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wan
         snprintf(w->session, sizeof(w->session), "%s", s->id);
         w->owner = s->uid;
     }
+    if (a)
+        note_process(w, a);
     list_append(&c->permit_waits, &w->permit_waits);
     r = ask_next(w);
     if (r < 0) {
@@ -209,20 +256,28 @@ static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wan
 
 int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
+    const struct attachment *a = NULL;
     struct permits wanted = {0};
-    const struct session *s;
+    struct session *s;
+    bool opens;
+    pid_t pid;
 
     if (c->permitted == m)
         return 0;
     permit_forget(c);
     if (c->broker->mode != BROKER_SYSTEM || auth_is_unlimited(c))
         return 0;
-    s = session_of(c, m);
+    s = session_of(c, m, &pid);
+    opens = s && pid > 0 && opens_memory(m) && auth_is_holder(c, s);
+    a = opens ? attachment_find(s, pid, NULL) : NULL;
     if (is_list(m))
         want_lists(c, &wanted);
+    else if (opens && (!a || a->right == ATTACH_PROVEN))
+        c->permits.memory = true; /* or it is told that it does not trace that */
     else
-        wanted.manage = s && s->uid != c->uid && manages(m);
-    return wants(&wanted) ? put_by(c, m, &wanted, s, error) : 0;
+        wanted = (struct permits){.memory = a != NULL,
+                                  .manage = s && pid == 0 && s->uid != c->uid && manages(m)};
+    return wants(&wanted) ? put_by(c, m, &wanted, s, a, error) : 0;
 }
 
 void permit_forget(struct caller *c)

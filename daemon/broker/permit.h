@@ -13,14 +13,18 @@ struct permit_wait;
  *     list         to see what one's own user traces by other connections: lists alone
  *     list-other   to see what other users trace: lists alone
  *     manage       to look at, and to end, another user's session
+ *     open-memory  to have descriptors of a process that the session controls, which nobody can
+ * take back; open-memory-other where that is not the user's own
  *
  * The call is put by, comes back with what has been permitted, and is handled with that. A list is
- * never asked about in a dialog: who may see less is shown less. */
+ * never asked about in a dialog: who may see less is shown less. Who has proved that the kernel
+ * would let him open the memory himself is not asked for that. */
 
 struct permits {
     bool list;
     bool list_other;
     bool manage;
+    bool memory;
 };
 
 /* For a call that has just come, or come back: 0 where it can be handled, with c->permits; 1 where

@@ -33,8 +33,9 @@ struct attachment {
     uint32_t n_threads;  /* when the tracer was asked last */
     uint64_t since_usec; /* CLOCK_MONOTONIC; 0: a broker before us knew */
     char *executable;    /* escaped; NULL: unknown */
-    bool observe;        /* as it was attached, for the audit trail */
-    bool is_counted;     /* in which it has no entry of its own */
+    unsigned right;  /* enum attach_grant: by what it was attached; a followed child's: nothing */
+    bool observe;    /* as it was attached, for the audit trail */
+    bool is_counted; /* in which it has no entry of its own */
 };
 
 /* The tracer may be NULL. A tracee that has neither attachments nor requests is gone with the next

@@ -369,9 +369,14 @@ class Sessions(Policy):
     def test_descriptors_of_a_process_are_not_handed_out(self):
         tracee = self.tracee_of(GAMES)
         process = self.session_of(GAMES).attach(tracee.pid)
-        for call in (("OpenMemory", "s", "read"), ("OpenMaps",), ("OpenMappedFile", "t", 0)):
+        for call in (("OpenMappedFile", "t", 0), ("ReadMappedFile", "ttt", 0, 0, 1)):
             with self.subTest(call=call[0]):
                 self.assert_error(ACCESS_DENIED, process.call, *call)
+        for call in (("OpenMemory", "s", "read"), ("OpenMaps",)):
+            with self.subTest(call=call[0]):
+                error = self.assert_error(ASK_ME, process.call, *call)
+                self.assertIn("org.ptraced.Tracer1.open-memory,", error.message)
+                self.assertIn(f"process {tracee.pid}", error.message)
 
 
 class ManagingService(Service):
@@ -382,6 +387,54 @@ class ManagingService(Service):
     if (subject.user == "{GAMES}" && action.id == "org.ptraced.Tracer1.list")
         return polkit.Result.NO;
     """
+
+
+class OpeningService(Service):
+    rules = Service.rules + """
+    if (action.id == "org.ptraced.Tracer1.open-memory" && action.lookup("executable").indexOf("/program") >= 0)
+        return polkit.Result.YES;
+    """
+
+
+class Opening(Policy):
+    """Descriptors that nobody can take back."""
+
+    service_class = OpeningService
+
+    def open(self, process, member, *args):
+        os.close(process.call(member, *args))
+
+    def test_rule_that_says_yes_is_enough_for_a_holder_with_control(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        process = session.attach(tracee.pid)
+        self.open(process, "OpenMemory", "s", "read-write")
+        self.open(process, "OpenMaps")
+        again = self.service.connect_as(GAMES).session(session.id).process(tracee.pid)
+        self.assert_error(ACCESS_DENIED, again.call, "OpenMemory", "s", "read")
+        other = self.service.connect_as(NEWS).session(session.id).process(tracee.pid)
+        self.assert_error(ACCESS_DENIED, other.call, "OpenMemory", "s", "read")
+
+    def test_observer_does_not_write(self):
+        tracee = self.tracee_of(NEWS)
+        process = self.session_of(NEWS).attach(tracee.pid, access="observe")
+        self.assert_error("NotPermitted", process.call, "OpenMemory", "s", "read-write")
+
+    def test_process_of_another_user_is_an_action_of_its_own(self):
+        process = self.session_of(GAMES).attach(self.tracee_of(NEWS, "allowed").pid)
+        error = self.assert_error(ASK_ME, process.call, "OpenMemory", "s", "read")
+        self.assertIn("open-memory-other", error.message)
+
+    def test_who_has_proved_it_is_not_asked(self):
+        tracee = self.tracee_of(NEWS, "other")
+        with polkit.acting_as(NEWS):
+            fd = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        process = self.session_of(NEWS).attach(tracee.pid, proof=wire.Variant("h", fd))
+        self.open(process, "OpenMemory", "s", "read-write")
+        self.open(process, "OpenMaps")
+        self.assert_error("NotAttached", process.client.session(process.path.split("/")[5]).process(1).call,
+                          "OpenMemory", "s", "read")
 
 
 class Managing(Policy):
