@@ -60,11 +60,16 @@ static void caller_freep(struct caller **c)
     caller_free(*c);
 }
 
+/* What it has here, or waits for. */
+static bool has_something(const struct caller *c)
+{
+    return !list_empty(&c->sessions) || !list_empty(&c->subscriptions) || c->flow.ping ||
+           !list_empty(&c->waiters) || !list_empty(&c->attaches) || !list_empty(&c->permit_waits);
+}
+
 static bool is_needed(const struct caller *c)
 {
-    return !c->known || c->n_unchecked > 0 || !list_empty(&c->sessions) ||
-           !list_empty(&c->subscriptions) || c->flow.ping || !list_empty(&c->waiters) ||
-           !list_empty(&c->attaches) || !list_empty(&c->permit_waits);
+    return !c->known || c->n_unchecked > 0 || has_something(c);
 }
 
 /* It has left: its sessions end, and what it waited for is not taken from anybody else. */
@@ -197,10 +202,10 @@ int caller_check_user(const struct caller *c, sd_bus_error *error)
 {
     size_t n = 0;
 
-    if (c->uid == 0 || c->broker->client || is_needed(c))
+    if (c->uid == 0 || c->broker->client || has_something(c))
         return 0;
     LIST_FOREACH(struct caller, other, &c->broker->callers, callers)
-        if (other != c && other->known && other->uid == c->uid && is_needed(other))
+        if (other != c && other->known && other->uid == c->uid && has_something(other))
             n++;
     return limit_check(LIMIT_USER_CALLERS, n, error);
 }
