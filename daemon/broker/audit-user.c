@@ -16,7 +16,7 @@
 #define MINUTE_USEC (60 * SEC_USEC)
 #define CHILDREN_TOLD_MAX 600u /* in a minute */
 
-#define USERS_MAX 64u
+#define USERS_MAX 1024u
 #define OTHERS ((uid_t)-1) /* all for whom there is no room are one; nobody has this id */
 
 struct audit_user {
@@ -206,6 +206,8 @@ int audit_user_attach(struct broker *b, uid_t uid, sd_bus_error *error)
 
     if (!u)
         return -ENOMEM;
+    if (u->uid == OTHERS) /* whose attaches are nobody's in particular */
+        return 0;
     turn_minute(u);
     r = limit_check(LIMIT_ATTACHES, u->n_attaches, error);
     if (r >= 0)

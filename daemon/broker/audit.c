@@ -85,6 +85,29 @@ void audit_granted(const struct attach *a, const char *action)
                        a->asked.executable ? a->asked.executable : a->asked.comm, action);
 }
 
+void audit_permitted(const struct caller *c, const char *action, const char *session, pid_t pid,
+                     const char *executable)
+{
+    struct audit_entry e;
+
+    if (!is_told(c->broker))
+        return;
+    audit_entry_begin(&e, PTRACED_AUDIT_GRANT_ID, LOG_INFO);
+    add_caller(&e, c->uid, c->name);
+    audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", session);
+    audit_entry_add(&e, PTRACED_AUDIT_ACTION "=%s", action);
+    if (pid > 0)
+        audit_entry_add(&e, PTRACED_AUDIT_PID "=%d", pid);
+    if (executable)
+        audit_entry_add(&e, PTRACED_AUDIT_EXECUTABLE "=%s", executable);
+    if (pid > 0)
+        audit_entry_finish(&e, c->broker, "User %u (%s) may use process %d (%s): polkit allows %s",
+                           c->uid, c->name, pid, executable ? executable : "a program", action);
+    else
+        audit_entry_finish(&e, c->broker, "User %u (%s) may manage session %s: polkit allows %s",
+                           c->uid, c->name, session, action);
+}
+
 static void note_attach(struct attachment *a, const struct attach *by)
 {
     const char *executable = by->asked.executable ? by->asked.executable : by->target.executable;

@@ -13,6 +13,11 @@ struct caller;
 /* polkit has allowed it. */
 void audit_granted(const struct attach *a, const char *action);
 
+/* The same, for a call of its own: about a process, or (pid 0) a session. The executable may be
+ * NULL. */
+void audit_permitted(const struct caller *c, const char *action, const char *session, pid_t pid,
+                     const char *executable);
+
 /* `what` was asked for, a polkit action or a method, and is refused. The attach may be NULL. */
 void audit_refused(const struct caller *c, const struct attach *a, const char *what);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bus-api/macro.h"
+#include "bus-api/paths.h"
 #include "daemon/broker/attach.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
@@ -379,13 +380,23 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     return r;
 }
 
+/* A path that is longer than any of ours would be in the error as well. */
+static int check_call(sd_bus_message *m, sd_bus_error *error)
+{
+    struct measure size;
+
+    if (strlen(sd_bus_message_get_path(m)) >= PTRACED_PATH_MAX)
+        return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_OBJECT,
+                                "There is no object with a path that long");
+    return measure_check(m, CALL_BYTES_MAX, &size, error);
+}
+
 /* Sees every message before the objects do. */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
     struct broker *b = userdata;
     const char *sender = sd_bus_message_get_sender(m);
     struct unchecked *next;
-    struct measure size;
     struct caller *c;
     int r;
 
@@ -394,9 +405,13 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         return 0;
     if (!sender) /* no bus lets that through */
         return 1;
-    r = measure_check(m, CALL_BYTES_MAX, &size, ret_error);
-    if (r < 0)
+    r = check_call(m, ret_error);
+    if (r < 0) {
+        c = caller_find(b, sender);
+        if (c && c->known)
+            r = charge(c, m, NULL) == 1 ? 1 : r;
         return r;
+    }
 
     c = caller_find(b, sender);
     if (!c) {
@@ -419,7 +434,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
     }
     list_remove(&c->callers);
     list_prepend(&b->callers, &c->callers);
-    r = c->permitted == m ? 0 : charge(c, m, ret_error);
+    r = permit_has_come_back(c, m) ? 0 : charge(c, m, ret_error);
     return r != 0 ? r : permit_first(c, m, ret_error);
 }
 

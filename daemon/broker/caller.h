@@ -39,9 +39,8 @@ struct caller {
     struct flow flow; /* of the events that it is sent */
     struct list waiters;
     struct list attaches;
-    struct list permit_waits;  /* calls that wait for polkit */
-    sd_bus_message *permitted; /* one that has come back; NULL: none */
-    struct permits permits;    /* of that one */
+    struct list permit_waits; /* calls that wait for polkit */
+    struct permits permits;   /* of the call that is being handled */
 };
 
 /* Begins to tell callers apart; to be called before any object is added to the bus. */

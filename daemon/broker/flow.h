@@ -58,7 +58,7 @@ void flow_answered(struct caller *c, size_t n_bytes, unsigned n_fds);
 /* 0 where an answer of so much may be sent; else Error.LimitExceeded. Root may be sent anything. */
 int flow_check_answer(const struct caller *c, size_t n_bytes, unsigned n_fds, sd_bus_error *error);
 
-/* Whether a caller has been sent so many such errors that it is not answered any more. */
+/* Whether a user has been sent so many such errors that his programs are not answered any more. */
 bool flow_is_hopeless(const struct caller *c);
 
 /* Whether the caller has to answer before it may be sent another event. */

@@ -109,6 +109,12 @@ int gather_add(struct gather *g, struct tracer *t, sd_bus_message *m, pid_t pid)
     *item = (struct gather_item){.gather = g, .tracer = t->pid};
     snprintf(item->path, sizeof(item->path), "%s", sd_bus_message_get_path(m));
     list_append(&g->items, &item->items);
+    /* What it does not take would only be kept here. */
+    if (tracer_is_behind(t) && !sd_bus_message_is_method_call(m, NULL, "CloseSession")) {
+        tracer_explain_silence(t, pid, &item->error);
+        item->timed_out = true;
+        return 0;
+    }
 
     r = tracer_call(t, m, g->timeout_usec, pid, on_reply, item);
     if (r < 0) {

@@ -32,7 +32,8 @@ static struct {
                          "answer some of them first"},
     [LIMIT_GATHERED] = {"TracerCallsMax", 4096, "calls to tracers under way for one user",
                         "wait for some of the answers first"},
-    [LIMIT_CALLERS] = {"CallersMax", 2048, "programs that hold sessions, subscriptions or calls",
+    /* The system bus lets no connection match more than 512 signals, and each is watched by one. */
+    [LIMIT_CALLERS] = {"CallersMax", 400, "programs that hold sessions, subscriptions or calls",
                        "end some of them first"},
     [LIMIT_USER_CALLERS] = {"UserCallersMax", 64,
                             "programs of one user that hold sessions, subscriptions or calls",

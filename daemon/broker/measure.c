@@ -23,7 +23,7 @@ static int measure_numbers(sd_bus_message *m, char type, struct measure *ret)
     int r = sd_bus_message_read_array(m, type, &numbers, &size);
 
     if (r >= 0)
-        ret->n_bytes += size;
+        ret->n_bytes += size + BASIC_BYTES;
     return r;
 }
 
@@ -32,6 +32,7 @@ static int measure_container(sd_bus_message *m, char type, const char *contents,
 {
     int r = sd_bus_message_enter_container(m, type, contents);
 
+    ret->n_bytes += BASIC_BYTES; /* what is empty takes its room, and its time, too */
     if (r >= 0)
         r = measure_rest(m, max, ret);
     return r < 0 ? r : sd_bus_message_exit_container(m);

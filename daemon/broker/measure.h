@@ -9,6 +9,7 @@
  * each until it is answered has to have its bounds. */
 
 #define CALL_BYTES_MAX ((1024u + 64u) * 1024u) /* room for what WriteMemory may write */
+#define CONTINUE_BYTES_MAX (4u * 1024u)
 #define OPTIONS_BYTES_MAX (64u * 1024u)
 #define FLIGHT_BYTES_MAX (8u * 1024u * 1024u) /* to tracers, for each user */
 

@@ -7,10 +7,12 @@
 #include "bus-api/macro.h"
 #include "daemon/broker/options.h"
 
+#define SHOWN_MAX 64u /* of what somebody else has written */
+
 static int refuse_unknown(const char *key, const struct option_rule *rules, size_t n,
                           sd_bus_error *error)
 {
-    _cleanup_free_string_ char *shown = ptraced_escape(key, strlen(key));
+    _cleanup_free_string_ char *shown = ptraced_escape(key, strnlen(key, SHOWN_MAX));
     char known[256] = "";
     size_t used = 0;
 

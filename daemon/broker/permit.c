@@ -27,6 +27,7 @@ struct permit_wait {
     sd_bus_message *message;
     struct permits wanted; /* and not asked for yet */
     struct permits got;
+    bool is_answered;   /* it has come back, or is about to */
     const char *action; /* that is being asked for */
     char session[PTRACED_SESSION_ID_MAX + 1];
     uid_t owner;      /* of that session */
@@ -106,17 +107,12 @@ static int ask_next(struct permit_wait *w);
 
 static void come_back(struct permit_wait *w)
 {
-    struct caller *c = w->caller;
-    int r;
+    int r = sd_bus_enqueue_for_read(w->caller->broker->bus, w->message);
 
-    permit_forget(c);
-    c->permits = w->got;
-    c->permitted = sd_bus_message_ref(w->message);
-    r = sd_bus_enqueue_for_read(c->broker->bus, w->message);
-    if (r < 0) {
-        permit_forget(c);
-        sd_bus_reply_method_errno(w->message, r, NULL);
-    }
+    w->is_answered = true;
+    if (r >= 0)
+        return;
+    sd_bus_reply_method_errno(w->message, r, NULL);
     wait_free(w);
 }
 
@@ -153,6 +149,8 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
         refuse(w, verdict, why);
         return;
     }
+    if (w->wanted.manage || w->wanted.memory)
+        audit_permitted(w->caller, w->action, w->session, w->pid, w->executable);
     if (w->wanted.manage)
         w->got.manage = true;
     else if (w->wanted.memory)
@@ -254,6 +252,19 @@ static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wan
     return 1;
 }
 
+static struct permit_wait *find_answered(const struct caller *c, const sd_bus_message *m)
+{
+    LIST_FOREACH(struct permit_wait, w, &c->permit_waits, permit_waits)
+        if (w->is_answered && w->message == m)
+            return w;
+    return NULL;
+}
+
+bool permit_has_come_back(const struct caller *c, const sd_bus_message *m)
+{
+    return find_answered(c, m) != NULL;
+}
+
 int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
     const struct attachment *a = NULL;
@@ -262,9 +273,14 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     bool opens;
     pid_t pid;
 
-    if (c->permitted == m)
-        return 0;
+    struct permit_wait *w = find_answered(c, m);
+
     permit_forget(c);
+    if (w) {
+        c->permits = w->got;
+        wait_free(w);
+        return 0;
+    }
     if (c->broker->mode != BROKER_SYSTEM || auth_is_unlimited(c))
         return 0;
     s = session_of(c, m, &pid);
@@ -282,7 +298,6 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 
 void permit_forget(struct caller *c)
 {
-    c->permitted = sd_bus_message_unref(c->permitted);
     c->permits = (struct permits){0};
 }
 

@@ -67,6 +67,15 @@ static int copy_answer(struct broker *b, sd_bus_message *call, sd_bus_message *a
     return r;
 }
 
+/* It says what somebody else has written. */
+static void charge_error(const struct routed *d, const sd_bus_error *error)
+{
+    struct caller *c = caller_of(d->session->broker, d->call);
+
+    if (c)
+        flow_answered(c, strlen(error->message), 0);
+}
+
 static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *userdata)
 {
     _cleanup_(routed_freep) struct routed *d = userdata;
@@ -80,6 +89,8 @@ static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *u
 
     if (!sd_bus_message_get_expect_reply(d->call))
         return;
+    if (error && error->message)
+        charge_error(d, error);
     r = error ? sd_bus_reply_method_error(d->call, error)
               : copy_answer(d->session->broker, d->call, answer, &failure);
     if (r < 0)

@@ -13,6 +13,7 @@
 #include "daemon/broker/caller.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/gather.h"
+#include "daemon/broker/measure.h"
 #include "daemon/broker/options.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/tracee.h"
@@ -141,9 +142,13 @@ static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *erro
         {PTRACED_OPTION_SUPPRESS, "b", NULL},
     };
     struct session *s = userdata;
+    struct measure size;
     int r;
 
-    r = options_read(m, rules, ELEMENTSOF(rules), error);
+    /* Each of its tracers is sent a copy. */
+    r = measure_check(m, CONTINUE_BYTES_MAX, &size, error);
+    if (r >= 0)
+        r = options_read(m, rules, ELEMENTSOF(rules), error);
     if (r < 0)
         return r;
     r = auth_check(caller_of(s->broker, m), s, m, error);

@@ -45,6 +45,11 @@ static void tracer_no_answer(struct wire *w, bool timed_out, pid_t about, sd_bus
         sd_bus_error_setf(error, PTRACED_ERROR_TRACER_GONE, GONE_TEXT, whose);
 }
 
+void tracer_explain_silence(struct tracer *t, pid_t about, sd_bus_error *error)
+{
+    tracer_no_answer(&t->wire, true, about, error);
+}
+
 bool tracer_is_behind(const struct tracer *t)
 {
     uint64_t unsent = 0;

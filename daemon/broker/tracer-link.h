@@ -58,6 +58,9 @@ int tracer_call(struct tracer *t, sd_bus_message *m, uint64_t timeout_usec, pid_
 /* Whether it has not taken much of what it was sent. */
 bool tracer_is_behind(const struct tracer *t);
 
+/* Writes the error for a call that it does not answer. */
+void tracer_explain_silence(struct tracer *t, pid_t about, sd_bus_error *error);
+
 /* 0 where it may be sent more; else it has not taken what was sent to it by the time that a call
  * timed out, and what comes on top of that would only be kept here: Error.TimedOut. */
 int tracer_check_takes(struct tracer *t, pid_t about, sd_bus_error *error);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "daemon/trace/attach.h"
+#include "daemon/trace/batch.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/proof.h"
 #include "daemon/trace/ptrace-ops.h"
@@ -363,6 +364,8 @@ static void settle_scan(struct trace *t, struct attachment *a, const struct atta
         a->filter = filter_ref(o->filter);
     }
 
+    if (a->observe && !o->observe)
+        observe_ends(a);
     TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
         struct engine *e = engine_find(tracee, a);
 
@@ -371,7 +374,6 @@ static void settle_scan(struct trace *t, struct attachment *a, const struct atta
         resume_kick(tracee);
     }
     process_drop_empty(t, a->process, REMOVED_ENDED); /* see is_taken_over() */
-    a->observe = a->observe && o->observe;
     a->follow_threads = a->follow_threads || o->follow_threads;
     a->follow_children = a->follow_children || o->follow_children;
 }
@@ -392,7 +394,8 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
         return r;
     }
 
-    t->by_grant |= o->grant != NULL;
+    if (o->grant && !t->by_grant)
+        batch_begin_to_share(t);
     scan.options = resume_options(scan.attachment);
     r = run_scan(&scan, tid);
     if (r >= 0 && o->grant && o->grant->by_proof)

@@ -38,6 +38,13 @@ uint64_t batch_raised_left(const struct trace *t, uint64_t now)
     return left;
 }
 
+void batch_begin_to_share(struct trace *t)
+{
+    t->by_grant = true;
+    t->raised_at = event_now_usec();
+    t->raised_left = BATCH_RAISED_FIRST_USEC;
+}
+
 /* What is not worth two system calls is saved up. */
 #define RAISED_LEAST_USEC 1000u
 

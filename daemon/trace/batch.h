@@ -23,10 +23,12 @@
 #define BATCH_PATIENCE_USEC 20000
 #define BATCH_LATE_MAX 5u
 #define BATCH_RAISED_USEC 500000
-/* Where somebody traces by a grant, who has no right to a real-time class himself, that is also
- * what all batches together have: a tenth of the time that passes comes back. Else programs of
- * thousands of threads, stopped over and over, would have the machine to themselves. */
-#define BATCH_RAISED_SHARE 10u
+/* Where somebody traces by a grant, who has no right to a real-time class himself, all batches of a
+ * tracer have less, together: a fifth at first, and a hundredth of the time that passes comes back.
+ * Else programs of thousands of threads, stopped over and over, would have the machine to
+ * themselves. */
+#define BATCH_RAISED_SHARE 100u
+#define BATCH_RAISED_FIRST_USEC (BATCH_RAISED_USEC / 5)
 
 struct batch {
     struct trace *trace;
@@ -55,6 +57,9 @@ bool batch_collect_next(struct batch *b, pid_t tid);
 void batch_bound(struct batch *b);
 
 void batch_end(struct batch *b);
+
+/* Somebody traces by a grant from now on. */
+void batch_begin_to_share(struct trace *t);
 
 /* How much of the time at raised class is left, in usec. */
 uint64_t batch_raised_left(const struct trace *t, uint64_t now);

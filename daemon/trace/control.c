@@ -27,12 +27,13 @@ int control_find_engine(struct trace *t, struct session *s, pid_t pid, pid_t tid
     return 0;
 }
 
-/* Makes one session hold one thread. 1: held or on its way; 0: it was held already. */
+/* Makes one session hold one thread. 1: held or on its way; 0: it was held already, or the session
+ * only observes and has no time left. */
 static int interrupt_engine(struct trace *t, struct tracee *tracee, struct engine *e)
 {
     struct event event = {.kind = EVENT_STOP};
 
-    if (e->held)
+    if (e->held || !observe_may_hold(e->attachment))
         return 0;
     switch ((enum tracee_state)tracee->state) {
     case TRACEE_STOPPED: /* for another session */

@@ -9,7 +9,6 @@
 #include "daemon/trace/event.h"
 #include "daemon/trace/filter.h"
 #include "daemon/trace/grant.h"
-#include "daemon/trace/observe.h"
 #include "daemon/trace/queue.h"
 #include "daemon/trace/tracee.h"
 
@@ -34,11 +33,10 @@ struct attachment {
     struct filter *filter;
     struct grant *grant; /* NULL: everything */
     bool observe;        /* it may not change the process, nor hold it for long: observe.h */
-    struct observe_time observe_time;
-    bool pinned;      /* an attach works on it: it is not freed */
-    bool is_lost;     /* and it would have been, for it is beyond its grant */
-    bool all_stop;    /* a stop of one thread stops all */
-    bool has_stopped; /* all-stop: all were told to since the last Continue */
+    bool pinned;         /* an attach works on it: it is not freed */
+    bool is_lost;        /* and it would have been, for it is beyond its grant */
+    bool all_stop;       /* a stop of one thread stops all */
+    bool has_stopped;    /* all-stop: all were told to since the last Continue */
     bool follow_threads;
     bool follow_children;
     TAILQ_HEAD(, breakpoint) breakpoints;

@@ -15,7 +15,7 @@ struct look {
 
 static uint64_t left_at(const struct observe_time *t, uint64_t now)
 {
-    uint64_t passed = now - t->at_usec;
+    uint64_t passed = now > t->at_usec ? now - t->at_usec : 0;
 
     if (t->at_usec == 0)
         return OBSERVE_HOLD_USEC;
@@ -36,33 +36,41 @@ static void count(struct observe_time *t, int more)
 
 bool observe_may_hold(const struct attachment *a)
 {
-    const struct observe_time *t = &a->observe_time;
+    const struct observe_time *t = &a->process->observe_time;
 
     return !a->observe || left_at(t, event_now_usec()) > (t->n_held > 0 ? 0 : OBSERVE_LEAST_USEC);
 }
 
-void observe_holds(struct attachment *a)
+void observe_holds(const struct attachment *a)
 {
     if (a->observe)
-        count(&a->observe_time, 1);
+        count(&a->process->observe_time, 1);
 }
 
-void observe_lets_go(struct attachment *a)
+void observe_lets_go(const struct attachment *a)
 {
-    if (a->observe && a->observe_time.n_held > 0)
-        count(&a->observe_time, -1);
+    if (a->observe && a->process->observe_time.n_held > 0)
+        count(&a->process->observe_time, -1);
+}
+
+void observe_ends(struct attachment *a)
+{
+    const struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
+        const struct engine *e = engine_find(tracee, a);
+
+        if (e && e->held)
+            observe_lets_go(a);
+    }
+    a->observe = false;
 }
 
 /* ---- When it is over ------------------------------------------------------------------------ */
 
-static bool has_observer(const struct process *p)
+static bool is_held(const struct process *p)
 {
-    const struct attachment *a;
-
-    TAILQ_FOREACH(a, &p->attachments, by_process)
-        if (a->observe && a->observe_time.n_held > 0)
-            return true;
-    return false;
+    return p->observe_time.n_held > 0;
 }
 
 static void look_at_thread(struct look *look, struct tracee *tracee)
@@ -75,7 +83,7 @@ static void look_at_thread(struct look *look, struct tracee *tracee)
 
         if (!a->observe || !e->held)
             continue;
-        left = left_at(&a->observe_time, look->now);
+        left = left_at(&a->process->observe_time, look->now);
         if (left == 0) {
             a->has_stopped = false;
             engine_let_go(e);
@@ -113,7 +121,7 @@ uint64_t observe_let_go(struct trace *t)
     t->observers_hold = false;
     for (p = TAILQ_FIRST(&t->processes); p; p = next) {
         p->n_pins++;
-        if (has_observer(p))
+        if (is_held(p))
             look_at_process(&look, p);
         next = TAILQ_NEXT(p, processes);
         p->n_pins--;

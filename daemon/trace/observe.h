@@ -11,9 +11,9 @@ struct trace;
  * they may stop one, for a short time: then it runs on without them, whatever they say. They cannot
  * change how it runs (trace_continue()); what else they must not do, their methods refuse.
  *
- * The time that they have is OBSERVE_HOLD_USEC. It runs while they hold any thread of the process,
- * and comes back half as fast while they hold none: so a process that is observed runs for two
- * thirds of the time, whatever its observers do. */
+ * The time that they have, all observers of a process together, is OBSERVE_HOLD_USEC. It runs while
+ * they hold any thread of the process, and comes back half as fast while they hold none: so a
+ * process that is observed runs for two thirds of the time, whatever its observers do. */
 #define OBSERVE_HOLD_USEC UINT64_C(1000000)
 /* Less than that is not worth a stop. */
 #define OBSERVE_LEAST_USEC UINT64_C(50000)
@@ -29,8 +29,11 @@ struct observe_time {
 bool observe_may_hold(const struct attachment *a);
 
 /* It holds one more, or one less. */
-void observe_holds(struct attachment *a);
-void observe_lets_go(struct attachment *a);
+void observe_holds(const struct attachment *a);
+void observe_lets_go(const struct attachment *a);
+
+/* It does not only observe any more. */
+void observe_ends(struct attachment *a);
 
 /* Lets those go that an observer has held for too long. Returns when the next one is due (usec,
  * CLOCK_MONOTONIC); 0: none is held. To be called when trace.observers_hold is set, and when due.

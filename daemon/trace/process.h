@@ -7,6 +7,7 @@
 #include "daemon/trace/engine.h"
 #include "daemon/trace/hardware.h"
 #include "daemon/trace/memory.h"
+#include "daemon/trace/observe.h"
 #include "daemon/trace/pidref.h"
 #include "daemon/trace/tracee.h"
 
@@ -36,6 +37,7 @@ struct process {
     unsigned n_pins;    /* somebody works on it: it is not freed, though it may have ended */
     bool guarded;       /* see process_guard() */
     bool leader_seen;   /* the leader is or was traced: its own end ends the process */
+    struct observe_time observe_time; /* all its observers have it together */
     TAILQ_HEAD(, attachment) attachments;
     TAILQ_ENTRY(process) processes;
 };

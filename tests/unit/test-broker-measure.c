@@ -47,6 +47,23 @@ static void what_is_nested_counts_too(void **state)
     assert_int_equal(measure_body(got, 5 * KIB, &size), -E2BIG);
 }
 
+static void what_is_empty_counts_too(void **state)
+{
+    _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(*state);
+    sd_bus_message *got;
+    struct measure size;
+
+    assert_return_code(sd_bus_message_open_container(m, 'a', "ay"), 0);
+    for (int i = 0; i < 10000; i++)
+        assert_return_code(sd_bus_message_append(m, "ay", 0), 0);
+    assert_return_code(sd_bus_message_close_container(m), 0);
+    assert_return_code(sd_bus_message_append(m, "a(aav)", 0), 0);
+    got = bus_fixture_pass(*state, m);
+    assert_int_equal(measure_body(got, 1024 * KIB, &size), 0);
+    assert_true(size.n_bytes >= 10000 * 8);
+    assert_int_equal(measure_body(got, 64 * KIB, &size), -E2BIG);
+}
+
 static void descriptors_are_counted_wherever_they_are(void **state)
 {
     _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(*state);
@@ -95,6 +112,8 @@ int main(void)
                                         bus_fixture_teardown),
         cmocka_unit_test_setup_teardown(descriptors_are_counted_wherever_they_are,
                                         bus_fixture_setup, bus_fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_empty_counts_too, bus_fixture_setup,
+                                        bus_fixture_teardown),
         cmocka_unit_test_setup_teardown(nothing_is_nothing, bus_fixture_setup,
                                         bus_fixture_teardown),
         cmocka_unit_test_setup_teardown(too_much_is_an_error_that_names_the_method,

@@ -142,6 +142,35 @@ static void one_thread_steps_while_the_others_run(void **state)
     fixture_kill(f, pid);
 }
 
+static void observer_whose_time_is_over_stops_nobody_more(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = start(four_threads_count), tid;
+    struct process *p;
+    uint64_t before[4];
+
+    assert_int_equal(fixture_attach(f, f->session, pid, 0), 1);
+    session_find(f->session, pid)->observe = true;
+    p = process_find(f->trace, pid);
+    tid = shared->threads.tids[1];
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, tid), 1);
+    assert_non_null(fixture_find(f, f->session, EVENT_STOP, 2000));
+    assert_int_equal(p->observe_time.n_held, 1);
+    p->observe_time.left_usec = 0;
+    assert_int_equal(trace_interrupt(f->trace, f->session, pid, 0), 1);
+    assert_null(fixture_find(f, f->session, EVENT_STOP, 20));
+    assert_int_equal(observe_let_go(f->trace), 0);
+    assert_int_equal(p->observe_time.n_held, 0);
+    fixture_serve_for(f, 20);
+    memcpy(before, (void *)shared->threads.counters, sizeof(before));
+    for (int i = 0; i < 4; i++) {
+        for (int msec = 0; msec < 2000 && shared->threads.counters[i] == before[i]; msec++)
+            fixture_serve_for(f, 1);
+        assert_true(shared->threads.counters[i] != before[i]);
+    }
+    fixture_kill(f, pid);
+}
+
 static void range_is_stepped_through_with_one_event(void **state)
 {
     struct continue_options o = {.mode = RESUME_STEP};
@@ -622,6 +651,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         TEST(one_thread_steps_while_all_others_stand),
         TEST(one_thread_steps_while_the_others_run),
+        TEST(observer_whose_time_is_over_stops_nobody_more),
         TEST(range_is_stepped_through_with_one_event),
         TEST(step_of_one_session_is_none_of_the_others),
         TEST(each_call_is_told_at_both_ends_and_nothing_stops),
