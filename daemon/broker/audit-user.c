@@ -26,6 +26,7 @@ struct audit_user {
 
     uint64_t minute_usec; /* when this one began */
     unsigned n_attaches;  /* in it */
+    unsigned n_sessions;
     unsigned n_children;
 
     uint64_t refused_usec; /* when it was last told that it is refused things */
@@ -113,7 +114,7 @@ static void turn_minute(struct audit_user *u)
     if (u->minute_usec != 0 && now - u->minute_usec < MINUTE_USEC)
         return;
     u->minute_usec = now;
-    u->n_attaches = u->n_children = 0;
+    u->n_attaches = u->n_sessions = u->n_children = 0;
 }
 
 /* ---- What was counted ----------------------------------------------------------------------- */
@@ -199,20 +200,31 @@ void audit_users_done(struct audit_users *a)
     }
 }
 
+static int count_one(struct audit_user *u, unsigned *n, enum limit limit, sd_bus_error *error)
+{
+    int r;
+
+    if (u->uid == OTHERS) /* whose they are is nobody's in particular */
+        return 0;
+    turn_minute(u);
+    r = limit_check(limit, *n, error);
+    if (r >= 0)
+        (*n)++;
+    return r;
+}
+
 int audit_user_attach(struct broker *b, uid_t uid, sd_bus_error *error)
 {
     struct audit_user *u = user_get(b, uid);
-    int r;
 
-    if (!u)
-        return -ENOMEM;
-    if (u->uid == OTHERS) /* whose attaches are nobody's in particular */
-        return 0;
-    turn_minute(u);
-    r = limit_check(LIMIT_ATTACHES, u->n_attaches, error);
-    if (r >= 0)
-        u->n_attaches++;
-    return r;
+    return u ? count_one(u, &u->n_attaches, LIMIT_ATTACHES, error) : -ENOMEM;
+}
+
+int audit_user_session(struct broker *b, uid_t uid, sd_bus_error *error)
+{
+    struct audit_user *u = user_get(b, uid);
+
+    return u ? count_one(u, &u->n_sessions, LIMIT_NEW_SESSIONS, error) : -ENOMEM;
 }
 
 bool audit_user_refused(struct broker *b, uid_t uid)

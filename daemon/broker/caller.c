@@ -354,19 +354,8 @@ static int put_by(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     return 1;
 }
 
-/* About what the broker's own answers hold; those of tracers are measured as they come. */
+/* About what an answer holds that is not measured; what one holds that is comes on top. */
 #define ANSWER_BYTES 512u
-
-static size_t answer_bytes(const struct caller *c, sd_bus_message *m)
-{
-    const struct broker *b = c->broker;
-
-    if (!sd_bus_message_is_method_call(m, NULL, "ListTracees") &&
-        !sd_bus_message_is_method_call(m, NULL, "ListSessions") &&
-        !sd_bus_message_is_method_call(m, NULL, "GetManagedObjects"))
-        return ANSWER_BYTES;
-    return ANSWER_BYTES * (1 + session_count(b, c->uid) + session_count_tracees(b, c->uid));
-}
 
 /* Errors are answers too, so there is an end to those as well. */
 static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
@@ -376,7 +365,7 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     if (flow_is_hopeless(c))
         return 1;
     r = flow_check_answer(c, 0, 0, error);
-    flow_answered(c, r < 0 ? ANSWER_BYTES : answer_bytes(c, m), 0);
+    flow_answered(c, ANSWER_BYTES, 0);
     return r;
 }
 
@@ -473,4 +462,15 @@ void callers_done(struct broker *b)
 struct caller *caller_of(struct broker *b, sd_bus_message *m)
 {
     return b->client ? b->client : caller_find(b, sd_bus_message_get_sender(m));
+}
+
+int caller_answer(struct broker *b, sd_bus_message *call, sd_bus_message *answer)
+{
+    struct caller *c = caller_of(b, call); /* NULL: it has left */
+    struct measure size;
+    int r = sd_bus_message_send(answer);
+
+    if (r >= 0 && c && measure_body(answer, SIZE_MAX, &size) >= 0)
+        flow_answered(c, size.n_bytes, size.n_fds);
+    return r;
 }

@@ -60,6 +60,9 @@ void callers_done(struct broker *b);
 /* The caller of a message that is being handled. */
 struct caller *caller_of(struct broker *b, sd_bus_message *m);
 
+/* Sends the answer to a call, and counts it for the caller (flow.h). */
+int caller_answer(struct broker *b, sd_bus_message *call, sd_bus_message *answer);
+
 /* The one of that name, which is asked for where it isn't known yet. If the bus knows no such name,
  * it leaves again. */
 int caller_get(struct broker *b, const char *name, struct caller **ret);

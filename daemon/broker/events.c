@@ -85,7 +85,7 @@ static void refuse_no_event(struct waiter *w)
     refuse(w, &error);
 }
 
-static int answer(sd_bus_message *call, const struct ptraced_event_record *e)
+static int answer(struct broker *b, sd_bus_message *call, const struct ptraced_event_record *e)
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
     int r;
@@ -96,7 +96,7 @@ static int answer(sd_bus_message *call, const struct ptraced_event_record *e)
     r = ptraced_event_append(reply, e);
     if (r < 0)
         return r;
-    return sd_bus_message_send(reply);
+    return caller_answer(b, call, reply);
 }
 
 static bool wants(const struct waiter *w, const struct ptraced_event_record *e)
@@ -110,7 +110,7 @@ static void deliver(struct session *s, struct ptraced_event_record *e, unsigned 
     int r;
 
     LIST_FOREACH(struct waiter, w, &s->waiters, of_session) {
-        if (!wants(w, e) || answer(w->call, e) < 0)
+        if (!wants(w, e) || answer(s->broker, w->call, e) < 0)
             continue;
         waiter_free(w);
         ptraced_event_done(e);
@@ -448,7 +448,7 @@ int events_get(struct session *s, struct caller *c, sd_bus_message *call, pid_t 
                                  "Session %s keeps no events; create it with the option queue=true",
                                  s->id);
     if (stash_take(&s->stash, pid, tid, &e)) {
-        r = answer(call, &e);
+        r = answer(s->broker, call, &e);
         if (r < 0)
             stash_add(&s->stash, &e, STASH_NO_MAX);
         ptraced_event_done(&e);

@@ -19,6 +19,8 @@ static struct {
     /* Each is some entries in the journal (audit-user.h). */
     [LIMIT_ATTACHES] = {"AttachesPerMinuteMax", 600, "attaches of one user in a minute",
                         "wait until it is over"},
+    [LIMIT_NEW_SESSIONS] = {"SessionsPerMinuteMax", 600, "new sessions of one user in a minute",
+                            "wait until it is over"},
     [LIMIT_SUBSCRIBERS] = {"SubscribersMax", 32, "subscribers of one session",
                            "unsubscribe one first"},
     [LIMIT_WAITERS] = {"WaitersMax", 32, "calls of GetEvent that wait in one session",

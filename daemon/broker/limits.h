@@ -13,6 +13,7 @@ enum limit {
     LIMIT_TRACEES,      /* processes, for each user */
     LIMIT_TRACERS,      /* for each user but root; the keeper counts them */
     LIMIT_ATTACHES,     /* within a minute, for each user but root */
+    LIMIT_NEW_SESSIONS, /* within a minute, for each user but root */
     LIMIT_SUBSCRIBERS,  /* for each session */
     LIMIT_WAITERS,      /* GetEvent calls that wait, for each session */
     LIMIT_ROUTED,       /* calls under way to one tracer */

@@ -111,6 +111,8 @@ static int method_create_session(sd_bus_message *m, void *userdata, sd_bus_error
     if (r < 0)
         return r;
     r = limit_check(LIMIT_SESSIONS, session_count(b, c->uid), error);
+    if (r >= 0 && !auth_is_unlimited(c))
+        r = audit_user_session(b, c->uid, error);
     if (r < 0)
         return r;
     r = create_session(b, c, &options, &s, error);
@@ -188,7 +190,7 @@ static int method_list_sessions(sd_bus_message *m, void *userdata, sd_bus_error 
     r = append_sessions(b, c, reply);
     if (r < 0)
         return r;
-    return sd_bus_message_send(reply);
+    return caller_answer(b, m, reply);
 }
 
 /* ListTracees under way; its caller may leave meanwhile. */
@@ -282,7 +284,7 @@ static int reply_tracees(struct broker *b, const struct listing *l)
     r = sd_bus_message_close_container(reply);
     if (r < 0)
         return r;
-    return sd_bus_message_send(reply);
+    return caller_answer(b, l->call, reply);
 }
 
 /* Where a tracer has not answered, its processes have as many threads as it said last. */

@@ -99,7 +99,7 @@ static int append_process(const char *path, sd_bus_message *properties, sd_bus_m
     return close_object(m);
 }
 
-static int reply_inventory(const struct gather *g, sd_bus_message *reply)
+static int reply_inventory(const struct gather *g, sd_bus_message *call, sd_bus_message *reply)
 {
     int r;
 
@@ -114,7 +114,7 @@ static int reply_inventory(const struct gather *g, sd_bus_message *reply)
     r = sd_bus_message_close_container(reply);
     if (r < 0)
         return r;
-    return sd_bus_message_send(reply);
+    return caller_answer(g->broker, call, reply);
 }
 
 static void on_properties(struct gather *g, void *userdata)
@@ -122,7 +122,7 @@ static void on_properties(struct gather *g, void *userdata)
     _cleanup_(inventory_freep) struct inventory *v = userdata;
     int r;
 
-    r = reply_inventory(g, v->reply);
+    r = reply_inventory(g, v->call, v->reply);
     if (r < 0)
         sd_bus_reply_method_errno(v->call, r, NULL);
 }

@@ -179,7 +179,7 @@ static int reply_stopped(const struct gather *g, sd_bus_message *call)
     r = sd_bus_message_close_container(reply);
     if (r < 0)
         return r;
-    return sd_bus_message_send(reply);
+    return caller_answer(g->broker, call, reply);
 }
 
 static void on_stopped_listed(struct gather *g, void *userdata)

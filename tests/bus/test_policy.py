@@ -665,7 +665,9 @@ class AnswersThatNobodyReads(Policy):
     def assert_others_are_served(self):
         for _ in range(10):
             started = time.monotonic()
-            self.session_of(NEWS).close()
+            one = self.session_of(NEWS)
+            one.close()
+            one.client.close()
             self.assertLess(time.monotonic() - started, 10)
 
     def flood(self, n, member, *args):
@@ -697,6 +699,16 @@ class AnswersThatNobodyReads(Policy):
         self.assertGreater(found[None], 0, found)
         # Once read, all is well.
         self.assertEqual(self.errors_of([self.process.send("ReadMemoryFD", "a(tt)", [(self.address, 4096)])]), {None: 1})
+
+    def test_small_answers(self):
+        """Of any kind: what sd-bus itself answers, lists, errors."""
+        for _ in range(30):
+            for call in ((client.ROOT, client.MANAGER, "ListTracees"), (client.ROOT, client.INTROSPECTABLE, "Introspect"),
+                         (client.ROOT, client.OBJECT_MANAGER, "GetManagedObjects"),
+                         (self.session.path + "/nothing", client.SESSION, "Close")):
+                for _ in range(250):
+                    self.session.client.send(*call)
+            self.assert_others_are_served()
 
     def test_megabytes(self):
         found = self.errors_of(self.flood(300, "ReadMemory", "tt", self.address, 1 << 20))

@@ -85,6 +85,10 @@ static void attaches_of_one_user_are_bounded_and_not_those_of_another(void **sta
     assert_string_equal(error.name, PTRACED_ERROR_LIMIT_EXCEEDED);
     assert_non_null(strstr(error.message, "AttachesPerMinuteMax"));
     assert_return_code(audit_user_attach(&broker, USER + 1, NULL), 0);
+    n = 0;
+    while (audit_user_session(&broker, USER, NULL) == 0)
+        n++;
+    assert_int_equal(n, limit_value(LIMIT_NEW_SESSIONS));
     end_audit();
     assert_string_equal(said, "");
 }
