@@ -18,7 +18,9 @@
 #define PTRACED_STREAM_WINDOW 256u
 
 /* What a session may trace at the most (daemon/trace/grant.h): everything, users, groups,
- * capabilities, user namespace, undumpable, one program alone and its path, by proof.
+ * capabilities, user namespace, undumpable, one program alone and its path, by proof, usec for
+ * which observers hold it at first, usec at a raised class, and of what passes the part that comes
+ * back of those.
  * Without `everything`, what is not named is not granted. */
-#define PTRACED_GRANT_CONTENTS "bauauttbbayb"
+#define PTRACED_GRANT_CONTENTS "bauauttbbaybttu"
 #define PTRACED_GRANT_SIGNATURE "(" PTRACED_GRANT_CONTENTS ")"

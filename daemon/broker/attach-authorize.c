@@ -13,7 +13,6 @@
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
-#include "daemon/broker/limits.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/rights.h"
@@ -38,18 +37,13 @@ static const char *access_of(const struct attach *a)
     return a->wish.observe ? PTRACED_ACCESS_OBSERVE : PTRACED_ACCESS_CONTROL;
 }
 
-/* Where a program lies that is not its own, /proc does not tell a user: nor do we. */
-static const char *name_for_caller(const struct target *t, bool own)
-{
-    return own ? name_of(t) : t->comm;
-}
-
 static void refuse(struct attach *a, enum polkit_verdict verdict, bool own, const char *action,
                    const char *why)
 {
     _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
     const struct target *t = &a->asked;
-    const char *name = name_for_caller(t, own);
+    /* /proc need not tell a user what another's process is: nor do we. */
+    const char *name = own ? name_of(t) : "not your own";
 
     if (verdict == POLKIT_CHALLENGE)
         sd_bus_error_setf(
@@ -107,10 +101,11 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
 
 /* ---- The question --------------------------------------------------------------------------- */
 
-static int ask(struct attach *a)
+static int ask(struct attach *a, sd_bus_error *error)
 {
     char pid[16], user[16];
     bool own;
+    int r;
     const struct target *t = &a->asked;
     const char *details[] = {
         "pid",
@@ -130,6 +125,7 @@ static int ask(struct attach *a)
     };
     const struct polkit_question q = {
         .subject = a->caller->name,
+        .uid = a->caller->uid,
         .action = action_of(a, &own),
         .details = details,
         .interactive = sd_bus_message_get_allow_interactive_authorization(a->call) > 0,
@@ -138,18 +134,18 @@ static int ask(struct attach *a)
     snprintf(pid, sizeof(pid), "%d", t->pid);
     snprintf(user, sizeof(user), "%u", t->uids[0]);
     attach_pause_timer(a);
-    return polkit_ask(a->broker, &q, on_answer, a, &a->check);
+    r = polkit_ask(a->broker, &q, on_answer, a, &a->check, error);
+    if (r < 0 && !sd_bus_error_is_set(error))
+        return sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %s", strerror(-r));
+    return r;
 }
 
 static void ask_or_fail(struct attach *a)
 {
     _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
-    int r = ask(a);
 
-    if (r >= 0)
-        return;
-    sd_bus_error_set_errnof(&error, r, "Cannot ask polkit: %s", strerror(-r));
-    attach_fail(a, &error);
+    if (ask(a, &error) < 0)
+        attach_fail(a, &error);
 }
 
 static void fail_closed(struct attach *a)
@@ -202,23 +198,12 @@ static int inspect_asker(struct attach *a, sd_bus_error *error)
         return r < 0 ? r : 0;
     }
     if (c->pid <= 0 || process_open(c->pid, &pidfd) < 0) {
-        r = ask(a);
-        return r < 0 ? sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %s", strerror(-r)) : 0;
+        r = ask(a, error);
+        return r < 0 ? r : 0;
     }
     r = inspect(a, pidfd, error);
     close(pidfd);
     return r < 0 ? r : 0;
-}
-
-static int check_questions(const struct attach *a, sd_bus_error *error)
-{
-    size_t n = 0;
-
-    LIST_FOREACH(struct attach, other, &a->broker->attaches, attaches)
-        if (other->asked.pid != 0 && other->grant == ATTACH_NOTHING && other->caller &&
-            other->caller->uid == a->caller->uid)
-            n++;
-    return limit_check(LIMIT_QUESTIONS, n, error);
 }
 
 static int check_proof(struct attach *a, sd_bus_error *error)
@@ -256,11 +241,6 @@ int attach_authorize(struct attach *a, sd_bus_error *error)
     r = rights_check_machine(&a->target, error);
     if (r < 0)
         return r;
-    if (!a->wish.proof.given) {
-        r = check_questions(a, error);
-        if (r < 0)
-            return r;
-    }
     a->asked = a->target;
     a->target.executable = NULL; /* which the other has now */
     a->target.program = NULL;

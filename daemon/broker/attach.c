@@ -8,16 +8,12 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/attach.h"
-#include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
-#include "daemon/broker/events.h"
-#include "daemon/broker/grant.h"
 #include "daemon/broker/limits.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/session.h"
-#include "daemon/broker/share.h"
 #include "daemon/broker/tracee.h"
 #include "daemon/broker/tracer-link.h"
 
@@ -42,7 +38,7 @@ static void stop_waiting(struct attach *a)
     a->caller = NULL;
 }
 
-static void attach_free(struct attach *a)
+void attach_end(struct attach *a)
 {
     stop_waiting(a);
     a->check = polkit_cancel(a->check);
@@ -64,7 +60,7 @@ static void attach_free(struct attach *a)
 void attach_abandon(struct attach *a)
 {
     if (a->check) /* which is all that it waits for */
-        attach_free(a);
+        attach_end(a);
     else
         stop_waiting(a);
 }
@@ -72,33 +68,24 @@ void attach_abandon(struct attach *a)
 static void attach_freep(struct attach **a)
 {
     if (*a)
-        attach_free(*a);
+        attach_end(*a);
 }
 
 void attach_fail(struct attach *a, const sd_bus_error *error)
 {
     if (!a->answered)
         sd_bus_reply_method_error(a->call, error);
-    attach_free(a);
+    attach_end(a);
 }
 
-/* `error` may have been written or not. */
-static void attach_fail_with(struct attach *a, int r, sd_bus_error *error)
+void attach_fail_with(struct attach *a, int r, sd_bus_error *error)
 {
     if (!sd_bus_error_is_set(error))
         sd_bus_error_set_errno(error, r);
     attach_fail(a, error);
 }
 
-static void attach_fail_errno(struct attach *a, int r)
-{
-    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
-
-    r = tracer_explain(r, a->target.pid, &error);
-    attach_fail_with(a, r, &error);
-}
-
-static void attach_fail_closed(struct attach *a)
+void attach_fail_closed(struct attach *a)
 {
     _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 
@@ -164,217 +151,53 @@ static int attach_new(struct session *s, struct caller *c, sd_bus_message *call,
     return 0;
 }
 
-/* ---- Last: OpenSession and Attach ---- */
-
-static void on_undone(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
-{
-    struct broker *b = userdata;
-
-    if (error)
-        log_debug(&b->log, "Detaching for a caller that has left failed, ignoring: %s",
-                  error->message);
-}
-
-/* The caller has left, or has been told that it failed. */
-static int undo(struct attach *a, struct tracer *t)
-{
-    _cleanup_bus_message_ sd_bus_message *m = NULL;
-    char path[PTRACED_PATH_MAX];
-    int r;
-
-    if (a->tid)
-        ptraced_path_thread(path, a->session->id, a->target.pid, a->tid);
-    else
-        ptraced_path_process(path, a->session->id, a->target.pid);
-    r = sd_bus_message_new_method_call(
-        t->wire.bus, &m, NULL, path, a->tid ? PTRACED_THREAD_INTERFACE : PTRACED_PROCESS_INTERFACE,
-        "Detach");
-    if (r < 0)
-        return r;
-    return tracer_call(t, m, WIRE_NO_TIMEOUT, a->target.pid, on_undone, a->broker);
-}
-
-static int reply_attached(struct attach *a, bool added)
-{
-    char path[PTRACED_PATH_MAX];
-
-    if (a->tid)
-        return sd_bus_reply_method_return(
-            a->call, "ob", ptraced_path_thread(path, a->session->id, a->target.pid, a->tid),
-            (int)added);
-    return sd_bus_reply_method_return(a->call, "o",
-                                      ptraced_path_process(path, a->session->id, a->target.pid));
-}
-
-/* Another request of the session for the same process has followed ours to the tracer, and is about
- * to be told that it is attached. */
-static bool is_wanted_by_another(const struct attach *a)
-{
-    LIST_FOREACH(struct attach, other, &a->broker->attaches, attaches)
-        if (other->session == a->session && other->tracee == a->tracee && !other->answered)
-            return true;
-    return false;
-}
-
-/* A session that observed the process has control of it from now on. */
-static void note_control(struct attach *a)
-{
-    struct attachment *attachment = attachment_find(a->session, a->target.pid, a->tracee->tracer);
-
-    if (attachment && attachment->observe)
-        audit_attached(attachment, a);
-}
-
-static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
-{
-    struct attach *a = userdata;
-    int r, added;
-
-    if (error) {
-        if (!a->answered && !auth_is_unlimited(a->caller) &&
-            sd_bus_error_has_name(error, PTRACED_ERROR_NOT_PERMITTED))
-            audit_refused(a->caller, a, "Attach");
-        attach_fail(a, error);
-        return;
-    }
-    r = sd_bus_message_read(reply, "b", &added);
-    if (r < 0) {
-        attach_fail_errno(a, r);
-        return;
-    }
-    if (a->session->closed) { /* CloseSession has detached it */
-        attach_fail_closed(a);
-        return;
-    }
-
-    if (!a->wish.observe)
-        note_control(a);
-    if (!a->answered)
-        r = reply_attached(a, added);
-    else if (added && a->tracee->tracer && !is_wanted_by_another(a))
-        r = undo(a, a->tracee->tracer);
-    if (r < 0)
-        log_warning(&a->broker->log, "Cannot end a request to attach to process %d: %s",
-                    a->target.pid, strerror(-r));
-    attach_free(a);
-}
-
-static int send_attach(struct attach *a)
-{
-    _cleanup_bus_message_ sd_bus_message *m = NULL;
-    const char *signature = sd_bus_message_get_signature(a->call, true);
-    const char first[] = {signature[0], '\0'};
-    struct tracer *t = a->tracee->tracer;
-    int r;
-
-    r = tracer_new_call(t, "Attach", &m);
-    if (r < 0)
-        return r;
-    r = sd_bus_message_append(m, "shu", a->session->id, a->pidfd, (uint32_t)a->tid);
-    if (r >= 0)
-        r = grant_append(m, a);
-    if (r < 0)
-        return r;
-    /* The options are the call's second argument. */
-    r = sd_bus_message_rewind(a->call, true);
-    if (r < 0)
-        return r;
-    r = sd_bus_message_skip(a->call, first);
-    if (r < 0)
-        return r;
-    r = sd_bus_message_copy(m, a->call, false);
-    if (r < 0)
-        return r;
-    return tracer_call(t, m, WIRE_NO_TIMEOUT, a->target.pid, on_attached, a);
-}
-
-static void on_opened(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
-{
-    struct attach *a = userdata;
-    struct share *share;
-    int r;
-
-    if (error) {
-        attach_fail(a, error);
-        return;
-    }
-    share = a->session->closed ? NULL : share_find(a->session, a->tracee->tracer);
-    if (!share) {
-        attach_fail_closed(a);
-        return;
-    }
-    if (!share->open) {
-        share->open = true;
-        events_share_changed(a->session);
-    }
-    /* Ahead of the attach, so that no event is missed. */
-    share_update_stream(share);
-    if (a->answered) {
-        attach_free(a);
-        return;
-    }
-    r = send_attach(a);
-    if (r < 0)
-        attach_fail_errno(a, r);
-}
-
-static int send_open(struct attach *a)
-{
-    _cleanup_bus_message_ sd_bus_message *m = NULL;
-    const struct session *s = a->session;
-    struct tracer *t = a->tracee->tracer;
-    struct share *share;
-    int r;
-
-    r = tracer_new_call(t, "OpenSession", &m);
-    if (r < 0)
-        return r;
-    r = sd_bus_message_append(m, "susssb", s->id, (uint32_t)s->uid, s->name, s->owner,
-                              s->persistent ? PTRACED_LIFETIME_PERSISTENT : PTRACED_LIFETIME_CLIENT,
-                              (int)s->queue);
-    if (r < 0)
-        return r;
-    r = share_get(a->session, t, &share);
-    if (r < 0)
-        return r;
-    return tracer_call(t, m, WIRE_NO_TIMEOUT, a->target.pid, on_opened, a);
-}
-
-static void open_session(struct attach *a)
-{
-    int r;
-
-    a->at_tracer = true;
-    if (a->session->closed) {
-        attach_fail_closed(a);
-        return;
-    }
-    r = send_open(a);
-    if (r < 0)
-        attach_fail_errno(a, r);
-}
-
 /* ---- The tracer ---- */
 
+static int take_tracer(const struct attach *a, struct tracee *tracee, sd_bus_error *error);
+
 /* Another request for the same process may have been made meanwhile: all go the same way. */
-static void tracer_taken(struct tracee *tracee, struct tracer *t, const sd_bus_error *error)
+static void tracer_taken(struct tracee *tracee, struct tracer *t)
 {
     struct attach *a;
 
     tracee->n_requests++;
-    if (t)
-        tracee_set_tracer(tracee, t);
+    tracee_set_tracer(tracee, t);
     while ((a = LIST_FIRST(&tracee->parked, struct attach, of_tracee))) {
         list_remove(&a->of_tracee);
-        if (t)
-            open_session(a);
-        else
-            attach_fail(a, error);
+        attach_open(a);
     }
     tracee->n_requests--;
     tracee_release(tracee);
-    if (t)
-        tracer_settle(t); /* all may have been closed */
+    tracer_settle(t); /* all may have been closed */
+}
+
+static void fail_parked(struct attach *a, const sd_bus_error *error)
+{
+    list_remove(&a->of_tracee);
+    attach_fail(a, error);
+}
+
+/* One user's limit is not another's: the next one asks for itself. */
+static void tracer_not_taken(struct tracee *tracee, const sd_bus_error *error)
+{
+    struct attach *a = LIST_FIRST(&tracee->parked, struct attach, of_tracee);
+    uid_t uid = a ? a->session->uid : 0;
+
+    tracee->n_requests++;
+    LIST_FOREACH(struct attach, one, &tracee->parked, of_tracee)
+        if (one->session->uid == uid)
+            fail_parked(one, error);
+    while ((a = LIST_FIRST(&tracee->parked, struct attach, of_tracee))) {
+        _cleanup_bus_error_ sd_bus_error failure = SD_BUS_ERROR_NULL;
+        int r = a->answered ? -ECANCELED : take_tracer(a, tracee, &failure);
+
+        if (r >= 0)
+            break;
+        sd_bus_error_set_errno(&failure, r);
+        fail_parked(a, &failure);
+    }
+    tracee->n_requests--;
+    tracee_release(tracee);
 }
 
 static int read_tracer(struct broker *b, sd_bus_message *reply, struct tracer **ret)
@@ -403,7 +226,10 @@ static void on_tracer(sd_bus_message *reply, const sd_bus_error *error, void *us
         if (r < 0)
             sd_bus_error_set_errnof(&failure, r, "Cannot talk to a new tracer: %s", strerror(-r));
     }
-    tracer_taken(tracee, t, error ? error : &failure);
+    if (t)
+        tracer_taken(tracee, t);
+    else
+        tracer_not_taken(tracee, error ? error : &failure);
 }
 
 static int take_tracer(const struct attach *a, struct tracee *tracee, sd_bus_error *error)
@@ -436,7 +262,7 @@ static int choose_tracer(struct attach *a, struct tracer *current, sd_bus_error 
     tracee->n_requests++;
 
     if (tracee->tracer) {
-        open_session(a);
+        attach_open(a);
         return 0;
     }
     list_append(&tracee->parked, &a->of_tracee);
@@ -445,9 +271,17 @@ static int choose_tracer(struct attach *a, struct tracer *current, sd_bus_error 
 
 /* ---- The target ---- */
 
+/* Whether it has ended, and who traces it: /proc need not tell that of another user's process. */
+static bool may_be_told(const struct attach *a)
+{
+    return a->grant != ATTACH_NOTHING || auth_is_unlimited(a->caller) ||
+           a->target.uids[0] == a->caller->uid;
+}
+
 static int use_target(struct attach *a, sd_bus_message *reply, sd_bus_error *error)
 {
     struct tracer *current;
+    bool told;
     int r;
 
     target_done(&a->target);
@@ -456,11 +290,15 @@ static int use_target(struct attach *a, sd_bus_message *reply, sd_bus_error *err
         return r;
     a->target.own |= a->target.pid == getpid();
     current = a->target.tracer ? tracer_find(a->broker, a->target.tracer) : NULL;
-    r = target_check(&a->target, current, error);
+    told = may_be_told(a);
+    r = told ? target_check(&a->target, current, error) : target_check_kind(&a->target, error);
     if (r < 0)
         return r;
     r = attach_authorize(a, error);
     if (r <= 0)
+        return r;
+    r = told ? 0 : target_check(&a->target, current, error);
+    if (r < 0)
         return r;
     if (!current)
         current = tracer_find_left(a->broker, a->target.pid);
@@ -568,7 +406,7 @@ int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int 
     a->wish = *wish;
     r = pidfd >= 0 ? inspect(a, error) : find_thread(a, error);
     if (r < 0) {
-        attach_free(a);
+        attach_end(a);
         return r;
     }
     return 1;

@@ -95,12 +95,22 @@ void attach_session_closed(const struct session *s);
 /* Ends the requests that wait for polkit, unanswered: for the end of the broker. */
 void attach_drop_questions(struct broker *b);
 
-/* ---- For attach-authorize.c ---- */
+/* ---- attach-open.c ---- */
+
+/* The tracer that is to hold the process is there: goes on with it to the end. */
+void attach_open(struct attach *a);
+
+/* ---- For those two ---- */
 
 /* The target is looked at again, and the chain goes on. */
 void attach_go_on(struct attach *a);
 /* Answers with the error and ends the chain. */
 void attach_fail(struct attach *a, const sd_bus_error *error);
+/* The same; the error may have been written or not, or is that the session has been closed. */
+void attach_fail_with(struct attach *a, int r, sd_bus_error *error);
+void attach_fail_closed(struct attach *a);
+/* Ends the chain, unanswered. */
+void attach_end(struct attach *a);
 /* The time-out stops running, or starts anew. */
 void attach_pause_timer(struct attach *a);
 void attach_restart_timer(struct attach *a);

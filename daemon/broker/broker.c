@@ -77,6 +77,8 @@ static int broker_init(struct broker *b)
     list_init(&b->callers);
     list_init(&b->tracers);
     list_init(&b->attaches);
+    list_init(&b->questions);
+    list_init(&b->flights);
     list_init(&b->gathers);
     audit_users_init(&b->audit);
     log_init(&b->log, b->mode == BROKER_EMBEDDED ? LOG_ERR : LOG_INFO);

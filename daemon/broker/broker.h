@@ -8,6 +8,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#include "daemon/broker/allowance.h"
 #include "daemon/broker/audit-user.h"
 #include "daemon/broker/idle.h"
 #include "daemon/broker/index.h"
@@ -53,14 +54,18 @@ struct broker {
     struct caller *client; /* embedded: the only caller; else NULL */
 
     struct index sessions;  /* by number */
-    uint64_t last_question; /* to polkit */
+    struct list questions;  /* to polkit, that are under way */
+    uint64_t last_question; /* the number of the last one */
     uint64_t last_session;  /* the highest number given so far, by a broker before us too */
     struct index tracees;   /* by pid */
+    uint64_t last_attachment;
     struct list tracers;
+    struct list flights;
     struct list attaches; /* requests that are under way */
     struct list gathers;  /* the same, of those that several tracers answer */
     struct stream stream;
     struct audit_users audit;
+    struct allowances allowances;
     struct idle idle;
     bool ping_refused; /* and the administrator was told (flow.h) */
 

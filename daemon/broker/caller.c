@@ -303,7 +303,7 @@ static void evict(struct broker *b)
     struct caller *oldest = NULL;
 
     LIST_FOREACH(struct caller, c, &b->callers, callers)
-        if (!is_needed(c))
+        if (!is_needed(c) && flow_can_forget(c))
             oldest = c;
     caller_free(oldest);
 }

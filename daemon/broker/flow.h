@@ -24,9 +24,14 @@ struct caller;
  *       |--- Peer.Ping, ThreadEvent ... ---------->|
  *
  * D-Bus libraries answer a ping by themselves and in its turn, so the answer says that what was
- * sent before has been read, and two measures at the most are on their way. Any answer will do, an
- * error too, and the one that the bus gives for a caller that has left. There is no time-out: a
- * client may compute for as long as it likes, and then finds its events where they wait.
+ * sent before has been read, and two measures at the most are on their way. Any answer of the
+ * caller's will do, an error too, and the one that the bus gives for a caller that has left. There
+ * is no time-out: a client may compute for as long as it likes, and then finds its events where
+ * they wait.
+ *
+ * A bus passes on an answer to any call that is under way, read or not, so the ping's cookie is not
+ * the next one but a number that nobody guesses. A ping that the bus could not deliver, for what
+ * its recipient holds up there, says nothing: the caller is asked again when it calls again.
  *
  * A measure counts for the caller, whose messages the bus keeps in one queue, over all its
  * sessions. The client of a socket is not pinged: what it does not read stays with us, where it is
@@ -47,6 +52,7 @@ struct flow {
     struct flow_answers answers; /* sent since the last ping */
     struct flow_answers before;  /* before that, while it is under way */
     sd_bus_slot *ping;           /* under way */
+    bool undelivered;            /* the last ping; since then the caller has not called */
 };
 
 /* An event has been sent to the caller, with that many bytes in arrays. */
@@ -66,6 +72,10 @@ bool flow_is_full(const struct caller *c);
 
 /* A caller, and a ping with it, has gone: another one may be due. */
 void flow_go_on(struct broker *b);
+
+/* Whether a caller that has nothing here may be forgotten with what it has not read. Where that is
+ * too much it is asked how far it has come. */
+bool flow_can_forget(struct caller *c);
 
 /* Gives up the ping. */
 void flow_done(struct flow *f);

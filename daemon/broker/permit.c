@@ -13,7 +13,6 @@
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
-#include "daemon/broker/limits.h"
 #include "daemon/broker/permit.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/session.h"
@@ -30,9 +29,10 @@ struct permit_wait {
     bool is_answered;   /* it has come back, or is about to */
     const char *action; /* that is being asked for */
     char session[PTRACED_SESSION_ID_MAX + 1];
-    uid_t owner;      /* of that session */
-    pid_t pid;        /* of the process; 0: it is about none */
-    char *executable; /* NULL: unknown */
+    uid_t owner;         /* of that session */
+    pid_t pid;           /* of the process; 0: it is about none */
+    uint64_t attachment; /* by which the session traces it */
+    char *executable;    /* NULL: unknown */
     bool own;
     struct polkit_check *check;
 };
@@ -103,7 +103,7 @@ static bool wants(const struct permits *p)
 
 /* ---- Asking --------------------------------------------------------------------------------- */
 
-static int ask_next(struct permit_wait *w);
+static int ask_next(struct permit_wait *w, sd_bus_error *error);
 
 static void come_back(struct permit_wait *w)
 {
@@ -163,11 +163,11 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
         w->wanted.list = false;
     else
         w->wanted = (struct permits){0};
-    if (!wants(&w->wanted) || ask_next(w) < 0)
+    if (!wants(&w->wanted) || ask_next(w, NULL) < 0)
         come_back(w);
 }
 
-static int ask_next(struct permit_wait *w)
+static int ask_next(struct permit_wait *w, sd_bus_error *error)
 {
     char owner[16], pid[16];
     const char *const nothing[] = {NULL};
@@ -185,7 +185,8 @@ static int ask_next(struct permit_wait *w)
         "Authentication is required to open the memory of $(executable) (process $(pid))",
         NULL,
     };
-    struct polkit_question q = {.subject = w->caller->name, .details = nothing};
+    struct polkit_question q = {
+        .subject = w->caller->name, .uid = w->caller->uid, .details = nothing};
 
     snprintf(owner, sizeof(owner), "%u", w->owner);
     snprintf(pid, sizeof(pid), "%d", w->pid);
@@ -200,23 +201,13 @@ static int ask_next(struct permit_wait *w)
     } else
         q.action = w->wanted.list ? PTRACED_ACTION_LIST : PTRACED_ACTION_LIST_OTHER;
     w->action = q.action;
-    return polkit_ask(w->caller->broker, &q, on_answer, w, &w->check);
-}
-
-static size_t count_waits(const struct caller *c)
-{
-    size_t n = 0;
-
-    LIST_FOREACH(struct caller, other, &c->broker->callers, callers)
-        if (other->uid == c->uid)
-            LIST_FOREACH(struct permit_wait, w, &other->permit_waits, permit_waits)
-                n++;
-    return n;
+    return polkit_ask(w->caller->broker, &q, on_answer, w, &w->check, error);
 }
 
 static void note_process(struct permit_wait *w, const struct attachment *a)
 {
     w->pid = a->tracee->pid;
+    w->attachment = a->id;
     w->executable = a->executable ? strdup(a->executable) : NULL;
     w->own = a->right == ATTACH_OWN;
 }
@@ -228,9 +219,6 @@ static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wan
     struct permit_wait *w;
     int r;
 
-    r = limit_check(LIMIT_QUESTIONS, count_waits(c), error);
-    if (r < 0)
-        return r;
     w = calloc(1, sizeof(*w));
     if (!w)
         return -ENOMEM;
@@ -244,12 +232,13 @@ static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wan
     if (a)
         note_process(w, a);
     list_append(&c->permit_waits, &w->permit_waits);
-    r = ask_next(w);
-    if (r < 0) {
-        wait_free(w);
-        return sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %m");
-    }
-    return 1;
+    r = ask_next(w, error);
+    if (r >= 0)
+        return 1;
+    wait_free(w);
+    return sd_bus_error_is_set(error)
+               ? r
+               : sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %s", strerror(-r));
 }
 
 static struct permit_wait *find_answered(const struct caller *c, const sd_bus_message *m)
@@ -265,21 +254,37 @@ bool permit_has_come_back(const struct caller *c, const sd_bus_message *m)
     return find_answered(c, m) != NULL;
 }
 
+/* What was asked about may be gone, and another process have its number. */
+static int check_same(const struct permit_wait *w, sd_bus_error *error)
+{
+    struct session *s = session_find(w->caller->broker, w->session);
+    const struct attachment *a = s ? attachment_find(s, w->pid, NULL) : NULL;
+
+    if (w->attachment == 0 || (a && a->id == w->attachment))
+        return 0;
+    return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
+                             "Session %s no longer traces the process %d that polkit was asked "
+                             "about",
+                             w->session, w->pid);
+}
+
 int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
     const struct attachment *a = NULL;
     struct permits wanted = {0};
     struct session *s;
+    struct permit_wait *w = find_answered(c, m);
     bool opens;
     pid_t pid;
-
-    struct permit_wait *w = find_answered(c, m);
+    int r;
 
     permit_forget(c);
     if (w) {
-        c->permits = w->got;
+        r = check_same(w, error);
+        if (r >= 0)
+            c->permits = w->got;
         wait_free(w);
-        return 0;
+        return r;
     }
     if (c->broker->mode != BROKER_SYSTEM || auth_is_unlimited(c))
         return 0;

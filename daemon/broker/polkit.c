@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bus-api/errors.h"
 #include "bus-api/macro.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/limits.h"
 #include "daemon/broker/polkit.h"
 
 #define AUTHORITY                                                                                  \
@@ -14,8 +16,15 @@
 
 #define ALLOW_USER_INTERACTION 1u
 
+/* Of all users: to so many that each further one has to be its user's first, and together. The
+ * system bus lets us wait for 128 answers, and pings take the others (flow.c). */
+#define QUESTIONS_SHARED 20u
+#define QUESTIONS_ALL 28u
+
 struct polkit_check {
+    struct list questions; /* of the broker */
     struct broker *broker;
+    uid_t uid;
     sd_bus_slot *slot;
     polkit_answer_t answer;
     void *userdata;
@@ -25,9 +34,27 @@ struct polkit_check {
 
 static void check_freep(struct polkit_check **c)
 {
-    if (*c)
+    if (*c) {
+        list_remove(&(*c)->questions);
         sd_bus_slot_unref((*c)->slot);
+    }
     free(*c);
+}
+
+static int check_room(const struct broker *b, uid_t uid, sd_bus_error *error)
+{
+    size_t n_own = 0, n_all = 0;
+
+    LIST_FOREACH(struct polkit_check, c, &b->questions, questions) {
+        n_own += c->uid == uid;
+        n_all++;
+    }
+    if (n_all >= QUESTIONS_ALL || (n_all >= QUESTIONS_SHARED && n_own > 0))
+        return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
+                                 "%zu questions to polkit are under way, which is as many as the "
+                                 "bus lets be; try again when some of them are answered",
+                                 n_all);
+    return limit_check(LIMIT_QUESTIONS, n_own, error);
 }
 
 static enum polkit_verdict read_answer(sd_bus_message *m)
@@ -63,15 +90,21 @@ static int append_details(sd_bus_message *m, const char *const *details)
 }
 
 int polkit_ask(struct broker *b, const struct polkit_question *q, polkit_answer_t answer,
-               void *userdata, struct polkit_check **ret)
+               void *userdata, struct polkit_check **ret, sd_bus_error *error)
 {
     _cleanup_bus_message_ sd_bus_message *m = NULL;
-    _cleanup_(check_freep) struct polkit_check *c = calloc(1, sizeof(*c));
+    _cleanup_(check_freep) struct polkit_check *c = NULL;
     int r;
 
+    r = check_room(b, q->uid, error);
+    if (r < 0)
+        return r;
+    c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
+    list_append(&b->questions, &c->questions);
     c->broker = b;
+    c->uid = q->uid;
     c->answer = answer;
     c->userdata = userdata;
     c->interactive = q->interactive;

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <systemd/sd-bus.h>
 
@@ -20,6 +21,7 @@ enum polkit_verdict {
 
 struct polkit_question {
     const char *subject;
+    uid_t uid; /* whose that is: they are counted */
     const char *action;
     /* Key, value, key, ..., NULL: for rules, and for the dialog. Printable UTF-8. */
     const char *const *details;
@@ -31,8 +33,9 @@ struct polkit_check;
 /* Calls back once, unless it is cancelled. */
 typedef void (*polkit_answer_t)(enum polkit_verdict verdict, const char *why, void *userdata);
 
+/* Error.LimitExceeded where too many are under way. */
 int polkit_ask(struct broker *b, const struct polkit_question *q, polkit_answer_t answer,
-               void *userdata, struct polkit_check **ret);
+               void *userdata, struct polkit_check **ret, sd_bus_error *error);
 
 /* Nobody wants to know any more: a dialog is taken down. Accepts NULL; returns NULL. */
 struct polkit_check *polkit_cancel(struct polkit_check *c);

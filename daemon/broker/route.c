@@ -12,6 +12,7 @@
 #include "daemon/broker/caller.h"
 #include "daemon/broker/copy.h"
 #include "daemon/broker/events.h"
+#include "daemon/broker/flight.h"
 #include "daemon/broker/limits.h"
 #include "daemon/broker/measure.h"
 #include "daemon/broker/route.h"
@@ -25,14 +26,14 @@ struct routed {
     struct session *session;
     sd_bus_message *call;
     pid_t pid;
-    size_t n_bytes;
+    struct flight *flight;
 };
 
 static struct routed *routed_free(struct routed *d)
 {
     if (!d)
         return NULL;
-    d->session->n_flight_bytes -= d->n_bytes;
+    flight_end(d->flight);
     session_unref(d->session);
     sd_bus_message_unref(d->call);
     free(d);
@@ -83,6 +84,8 @@ static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *u
     int r;
 
     d->tracer->n_routed--;
+    if (error && sd_bus_error_has_name(error, PTRACED_ERROR_TIMED_OUT))
+        flight_linger(TAKE_PTR(d->flight));
     if (answer && !d->session->closed &&
         sd_bus_message_is_method_call(d->call, PTRACED_PROCESS_INTERFACE, "Detach"))
         events_forget(d->session, d->pid);
@@ -128,7 +131,7 @@ static int check_size(const struct session *s, const struct caller *c, sd_bus_me
                                  sd_bus_message_get_member(call));
     *ret_bytes = size.n_bytes;
     if (auth_is_unlimited(c) ||
-        session_count_flight_bytes(s->broker, s->uid) + size.n_bytes <= FLIGHT_BYTES_MAX)
+        flight_count_bytes(s->broker, s->uid) + size.n_bytes <= FLIGHT_BYTES_MAX)
         return 0;
     return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
                              "Calls of user %u that carry %u MiB are under way to tracers already; "
@@ -174,9 +177,10 @@ static int forward(struct session *s, struct caller *c, struct tracer *t, pid_t 
         .session = session_ref(s),
         .call = sd_bus_message_ref(call),
         .pid = pid,
-        .n_bytes = n_bytes,
     };
-    s->n_flight_bytes += n_bytes;
+    r = flight_begin(s->broker, t, s->uid, n_bytes, &d->flight);
+    if (r < 0)
+        return r;
     r = tracer_call(t, m, s->broker->tracer_timeout_usec, pid, on_answer, d);
     if (r < 0)
         return tracer_explain(r, pid, error);

@@ -138,19 +138,6 @@ unsigned session_count_tracees(const struct broker *b, uid_t uid)
     return n;
 }
 
-size_t session_count_flight_bytes(const struct broker *b, uid_t uid)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < b->sessions.n; i++) {
-        const struct session *s = b->sessions.items[i].value;
-
-        if (s->uid == uid)
-            n += s->n_flight_bytes;
-    }
-    return n;
-}
-
 static void update_streams(struct session *s)
 {
     LIST_FOREACH(struct share, share, &s->shares, of_session)

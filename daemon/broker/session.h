@@ -40,7 +40,6 @@ struct session {
     struct list of_stream; /* where there are any, and no subscriber is behind */
     struct list attachments;
     unsigned n_attachments;
-    size_t n_flight_bytes; /* of calls that tracers have not answered yet */
 
     struct stash stash;  /* events that have left their tracer's queue already */
     struct list waiters; /* calls of GetEvent, the oldest first */
@@ -82,7 +81,6 @@ bool session_number(const char *id, uint64_t *ret);
 /* What a user has: for the limits. */
 unsigned session_count(const struct broker *b, uid_t uid);
 unsigned session_count_tracees(const struct broker *b, uid_t uid);
-size_t session_count_flight_bytes(const struct broker *b, uid_t uid);
 
 /* Ends it: at once for everybody who looks for it, and at the tracers as soon as they answer. Then
  * `call`, which may be NULL, is answered. */

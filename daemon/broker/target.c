@@ -181,12 +181,21 @@ void target_done(struct target *t)
     *t = (struct target){0};
 }
 
-int target_check(const struct target *t, bool ours, sd_bus_error *error)
+int target_check_kind(const struct target *t, sd_bus_error *error)
 {
     if (t->kernel_thread)
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_SUPPORTED,
                                  "Process %d (%s) is a kernel thread; those cannot be traced",
                                  t->pid, t->comm);
+    return 0;
+}
+
+int target_check(const struct target *t, bool ours, sd_bus_error *error)
+{
+    int r = target_check_kind(t, error);
+
+    if (r < 0)
+        return r;
     if (t->own)
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
                                  "Process %d (%s) belongs to ptraced, which does not trace itself",

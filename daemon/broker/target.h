@@ -38,6 +38,9 @@ int target_read(sd_bus_message *reply, struct target *ret);
 /* Frees what it owns, and makes it all zero. */
 void target_done(struct target *t);
 
-/* 0 where it can be traced; an error that says why not, and its negative errno. `ours` says whether
- * its tracer, if it has one, is one of ptraced's. */
+/* 0 where it is of a kind that can be traced, which is no secret; else an error. */
+int target_check_kind(const struct target *t, sd_bus_error *error);
+
+/* The same, and that it can be traced now; an error that says why not, and its negative errno.
+ * `ours` says whether its tracer, if it has one, is one of ptraced's. */
 int target_check(const struct target *t, bool ours, sd_bus_error *error);

@@ -92,6 +92,7 @@ int attachment_add(struct session *s, struct tracer *tracer, pid_t pid)
     }
     a->tracee = t;
     a->session = s;
+    a->id = ++s->broker->last_attachment;
     list_append(&t->attachments, &a->of_tracee);
     list_append(&s->attachments, &a->of_session);
     s->n_attachments++;

@@ -29,6 +29,7 @@ struct attachment {
     struct list of_session;
     struct tracee *tracee;
     struct session *session;
+    uint64_t id;         /* no other has had it: a pid may be another process's by now */
     uint64_t serial;     /* of the last event that went through the broker */
     uint32_t n_threads;  /* when the tracer was asked last */
     uint64_t since_usec; /* CLOCK_MONOTONIC; 0: a broker before us knew */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #include "bus-api/errors.h"
@@ -12,6 +14,7 @@
 #include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/events.h"
+#include "daemon/broker/flight.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
 #include "daemon/broker/tracee.h"
@@ -50,20 +53,33 @@ void tracer_explain_silence(struct tracer *t, pid_t about, sd_bus_error *error)
     tracer_no_answer(&t->wire, true, about, error);
 }
 
-bool tracer_is_behind(const struct tracer *t)
+static uint64_t count_unsent(const struct tracer *t)
 {
     uint64_t unsent = 0;
 
-    (void)sd_bus_get_n_queued_write(t->wire.bus, &unsent);
-    return unsent >= BEHIND_MESSAGES;
+    if (t->wire.bus)
+        (void)sd_bus_get_n_queued_write(t->wire.bus, &unsent);
+    return unsent;
+}
+
+/* What has been sent may lie in the socket, which takes some megabytes. */
+bool tracer_has_untaken(const struct tracer *t)
+{
+    int n_bytes = 0;
+
+    return count_unsent(t) > 0 ||
+           (t->wire.bus && ioctl(sd_bus_get_fd(t->wire.bus), SIOCOUTQ, &n_bytes) == 0 &&
+            n_bytes > 0);
+}
+
+bool tracer_is_behind(const struct tracer *t)
+{
+    return count_unsent(t) >= BEHIND_MESSAGES;
 }
 
 int tracer_check_takes(struct tracer *t, pid_t about, sd_bus_error *error)
 {
-    uint64_t unsent = 0;
-
-    (void)sd_bus_get_n_queued_write(t->wire.bus, &unsent);
-    t->overdue &= unsent > 0;
+    t->overdue &= tracer_has_untaken(t);
     if (!t->overdue)
         return 0;
     tracer_no_answer(&t->wire, true, about, error);
@@ -269,6 +285,7 @@ int tracer_new(struct broker *b, pid_t pid, int fd, struct tracer **ret)
     t->pid = pid;
     list_init(&t->shares);
     list_init(&t->tracees);
+    list_init(&t->flights);
 
     r = wire_open(&t->wire, b->event, fd, &tracer_ops);
     if (r < 0) {
@@ -309,6 +326,7 @@ void tracer_free(struct tracer *t)
 
     list_remove(&t->tracers);
     wire_close(&t->wire);
+    flights_end(t);
     drop_tracees(t, t->has_died ? "tracer" : NULL);
     while ((share = LIST_FIRST(&t->shares, struct share, of_tracer))) {
         struct session *s = share->session;

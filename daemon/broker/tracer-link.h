@@ -23,11 +23,13 @@ struct tracer {
     struct wire wire;
     struct list shares;
     struct list tracees;
+    struct list flights; /* calls to it that carry something */
     unsigned n_routed;
     bool has_died;
-    bool overdue; /* a call to it has timed out since all that it was sent was taken */
-    bool used;    /* it has held a process */
-    bool idle;    /* it holds none any more, and its queues are empty */
+    bool overdue;  /* a call to it has timed out since all that it was sent was taken */
+    bool used;     /* it has held a process */
+    bool by_grant; /* it has been told of a grant (grant.c) */
+    bool idle;     /* it holds none any more, and its queues are empty */
     /* Processes that have left it lately, and of which it may still have threads that the kernel
      * does not stop: until it is idle, nobody else can have them. 0: none. */
     pid_t left[TRACER_LEFT_MAX];
@@ -55,7 +57,8 @@ int tracer_new_call(struct tracer *t, const char *member, sd_bus_message **ret);
 int tracer_call(struct tracer *t, sd_bus_message *m, uint64_t timeout_usec, pid_t about,
                 wire_reply_t callback, void *userdata);
 
-/* Whether it has not taken much of what it was sent. */
+/* Whether it has not taken all that it was sent, or not much of it. */
+bool tracer_has_untaken(const struct tracer *t);
 bool tracer_is_behind(const struct tracer *t);
 
 /* Writes the error for a call that it does not answer. */

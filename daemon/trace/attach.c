@@ -6,6 +6,7 @@
 
 #include "daemon/trace/attach.h"
 #include "daemon/trace/batch.h"
+#include "daemon/trace/observe.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/proof.h"
 #include "daemon/trace/ptrace-ops.h"
@@ -395,7 +396,8 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
     }
 
     if (o->grant && !t->by_grant)
-        batch_begin_to_share(t);
+        batch_begin_to_share(t, o->grant);
+    observe_begins(scan.attachment, o->grant);
     scan.options = resume_options(scan.attachment);
     r = run_scan(&scan, tid);
     if (r >= 0 && o->grant && o->grant->by_proof)

@@ -8,6 +8,7 @@
 
 #include "daemon/trace/batch.h"
 #include "daemon/trace/chaperone.h"
+#include "daemon/trace/grant.h"
 #include "daemon/trace/wait.h"
 
 /* Its only effect is EINTR. */
@@ -31,18 +32,20 @@ static void set_ticking(bool on)
 
 uint64_t batch_raised_left(const struct trace *t, uint64_t now)
 {
-    uint64_t left = t->raised_left + (now - t->raised_at) / BATCH_RAISED_SHARE;
+    uint64_t left;
 
-    if (!t->by_grant || t->raised_at == 0 || left > BATCH_RAISED_USEC)
+    if (!t->by_grant)
         return BATCH_RAISED_USEC;
-    return left;
+    left = t->raised_left + (now - t->raised_at) / t->raised_share;
+    return left < BATCH_RAISED_USEC ? left : BATCH_RAISED_USEC;
 }
 
-void batch_begin_to_share(struct trace *t)
+void batch_begin_to_share(struct trace *t, const struct grant *g)
 {
     t->by_grant = true;
     t->raised_at = event_now_usec();
-    t->raised_left = BATCH_RAISED_FIRST_USEC;
+    t->raised_left = g->raised_usec;
+    t->raised_share = g->raised_share;
 }
 
 /* What is not worth two system calls is saved up. */

@@ -6,6 +6,8 @@
 
 #include "daemon/trace/trace.h"
 
+struct grant;
+
 /* Waiting for many threads that were told to stop: for each by its id, since the wildcard's cost
  * grows with the number of tracees (10,000 stops: 3.06 s by wildcard, 11 ms by id).
  *
@@ -24,9 +26,9 @@
 #define BATCH_LATE_MAX 5u
 #define BATCH_RAISED_USEC 500000
 /* Where somebody traces by a grant, who has no right to a real-time class himself, all batches of a
- * tracer have less, together: a fifth at first, and a hundredth of the time that passes comes back.
- * Else programs of thousands of threads, stopped over and over, would have the machine to
- * themselves. */
+ * tracer have less, together: what the grant says, a fifth at the most, and a hundredth or less of
+ * the time that passes comes back. Else programs of thousands of threads, stopped over and over,
+ * would have the machine to themselves. */
 #define BATCH_RAISED_SHARE 100u
 #define BATCH_RAISED_FIRST_USEC (BATCH_RAISED_USEC / 5)
 
@@ -58,8 +60,8 @@ void batch_bound(struct batch *b);
 
 void batch_end(struct batch *b);
 
-/* Somebody traces by a grant from now on. */
-void batch_begin_to_share(struct trace *t);
+/* Somebody traces by a grant from now on; not NULL. */
+void batch_begin_to_share(struct trace *t, const struct grant *g);
 
 /* How much of the time at raised class is left, in usec. */
 uint64_t batch_raised_left(const struct trace *t, uint64_t now);

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/trace/batch.h"
 #include "daemon/trace/grant.h"
+#include "daemon/trace/observe.h"
 #include "daemon/trace/procfs.h"
 
 int credentials_read(pid_t pid, pid_t tid, struct credentials *ret)
@@ -36,6 +38,9 @@ struct grant *grant_new(const uid_t *users, size_t n_users, const gid_t *groups,
     if (!g)
         return NULL;
     g->references = 1;
+    g->observe_usec = OBSERVE_HOLD_USEC;
+    g->raised_usec = BATCH_RAISED_FIRST_USEC;
+    g->raised_share = BATCH_RAISED_SHARE;
     g->n_users = n_users;
     g->n_groups = n_groups;
     if (n_users > 0)

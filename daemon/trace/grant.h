@@ -41,10 +41,13 @@ struct grant {
     unsigned references;
     uint64_t permitted; /* at the most */
     uint64_t user_namespace;
-    bool undumpable;  /* it may be that */
-    bool by_proof;    /* the caller has to prove that it may, with each attach: proof.h */
-    bool one_program; /* what it executes next is granted no more */
-    char *program;    /* that one, as /proc tells its path */
+    bool undumpable;       /* it may be that */
+    bool by_proof;         /* the caller has to prove that it may, with each attach: proof.h */
+    bool one_program;      /* what it executes next is granted no more */
+    uint64_t observe_usec; /* for which an observer may hold the process at first: observe.h */
+    uint64_t raised_usec;  /* and a tracer be in a raised class: batch.h */
+    unsigned raised_share; /* of the time that passes, one such part comes back */
+    char *program;         /* that one, as /proc tells its path */
     size_t program_size;
     size_t n_users;
     uid_t users[GRANT_USERS_MAX];
@@ -52,7 +55,8 @@ struct grant {
     gid_t groups[];
 };
 
-/* With one reference; a copy. NULL when memory ran out, or with more than GRANT_USERS_MAX users. */
+/* With one reference; a copy; the times are as much as there can be. NULL when memory ran out, or
+ * with more than GRANT_USERS_MAX users. */
 struct grant *grant_new(const uid_t *users, size_t n_users, const gid_t *groups, size_t n_groups);
 
 /* For one program alone, by its path; a copy. -ENOMEM */

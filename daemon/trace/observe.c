@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/trace/observe.h"
 #include "daemon/trace/batch.h"
+#include "daemon/trace/grant.h"
 #include "daemon/trace/macro.h"
 #include "daemon/trace/resume.h"
 #include "daemon/trace/trace.h"
@@ -32,6 +33,16 @@ static void count(struct observe_time *t, int more)
     t->left_usec = left_at(t, now);
     t->at_usec = now;
     t->n_held += (unsigned)more;
+}
+
+void observe_begins(const struct attachment *a, const struct grant *g)
+{
+    struct observe_time *t = &a->process->observe_time;
+
+    if (!a->observe || !g || t->at_usec != 0)
+        return;
+    t->at_usec = event_now_usec();
+    t->left_usec = g->observe_usec < OBSERVE_HOLD_USEC ? g->observe_usec : OBSERVE_HOLD_USEC;
 }
 
 bool observe_may_hold(const struct attachment *a)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 struct attachment;
+struct grant;
 struct trace;
 
 /* Sessions that only observe a process. What they read of a thread they need it to stand for, so
@@ -15,7 +16,10 @@ struct trace;
  * they hold any thread of the process, and comes back half as fast while they hold none: so a
  * process that is observed runs for two thirds of the time, whatever its observers do. */
 #define OBSERVE_HOLD_USEC UINT64_C(1000000)
-/* Less than that is not worth a stop. */
+/* The first observer's grant may say that there is less of it to begin with: who comes again and
+ * again would have it anew each time.
+ *
+ * Less than that is not worth a stop. */
 #define OBSERVE_LEAST_USEC UINT64_C(50000)
 
 struct observe_time {
@@ -24,6 +28,9 @@ struct observe_time {
     uint64_t left_usec; /* then */
     unsigned n_held;    /* threads */
 };
+
+/* One that has just come, by a grant; NULL: by a right to everything. */
+void observe_begins(const struct attachment *a, const struct grant *g);
 
 /* Whether a session may stop one more thread; one that does not only observe always may. */
 bool observe_may_hold(const struct attachment *a);

@@ -57,11 +57,12 @@ struct trace {
     bool by_grant;              /* some session traces by what it was granted */
     uint64_t raised_at;   /* see batch.h: when it was counted last, CLOCK_MONOTONIC; 0: never */
     uint64_t raised_left; /* then */
-    int lastwait_fd;      /* see lastwait.h; -1: none yet */
-    bool leaving;         /* the tracer ends: what it leaves is the guardian's */
-    bool chaperones_due;  /* the last breakpoint of a process may have gone */
-    bool steps_in_place;  /* a thread waits for stepover_run_later() */
-    bool observers_hold;  /* observe_let_go() is to be called */
+    unsigned raised_share;
+    int lastwait_fd;     /* see lastwait.h; -1: none yet */
+    bool leaving;        /* the tracer ends: what it leaves is the guardian's */
+    bool chaperones_due; /* the last breakpoint of a process may have gone */
+    bool steps_in_place; /* a thread waits for stepover_run_later() */
+    bool observers_hold; /* observe_let_go() is to be called */
     bool gather; /* a thread of an all-stop attachment has stopped: the others are to follow */
 };
 

@@ -8,7 +8,8 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
 {
     const void *users, *groups, *program;
     size_t users_size, groups_size, program_size;
-    uint64_t permitted, user_namespace;
+    uint64_t permitted, user_namespace, observe_usec, raised_usec;
+    uint32_t raised_share;
     int everything, undumpable, one_program, by_proof, r;
     struct grant *g;
 
@@ -22,14 +23,14 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     if (r >= 0)
         r = sd_bus_message_read_array(m, 'y', &program, &program_size);
     if (r >= 0)
-        r = sd_bus_message_read(m, "b", &by_proof);
+        r = sd_bus_message_read(m, "bttu", &by_proof, &observe_usec, &raised_usec, &raised_share);
     if (r < 0)
         return r;
     if (everything) {
         *ret = NULL;
         return 0;
     }
-    if (users_size / sizeof(uid_t) > GRANT_USERS_MAX)
+    if (users_size / sizeof(uid_t) > GRANT_USERS_MAX || raised_share == 0)
         return -EINVAL;
     g = grant_new(users, users_size / sizeof(uid_t), groups, groups_size / sizeof(gid_t));
     if (!g)
@@ -38,6 +39,9 @@ static int read_contents(sd_bus_message *m, struct grant **ret)
     g->user_namespace = user_namespace;
     g->undumpable = undumpable;
     g->by_proof = by_proof;
+    g->observe_usec = observe_usec;
+    g->raised_usec = raised_usec;
+    g->raised_share = raised_share;
     *ret = g;
     return one_program ? grant_set_program(g, program, program_size) : 0;
 }

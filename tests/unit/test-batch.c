@@ -120,8 +120,11 @@ static void time_at_raised_class_is_shared_out_where_somebody_traces_by_a_grant(
     struct fixture *f = *state;
     uint64_t raised = 0, began = event_now_usec(), passed;
     bool is_lowered = false;
+    struct grant *g = grant_new(NULL, 0, NULL, 0);
 
-    batch_begin_to_share(f->trace);
+    assert_non_null(g);
+    batch_begin_to_share(f->trace, g);
+    grant_unref(g);
     do {
         uint64_t now = event_now_usec();
         struct batch b;

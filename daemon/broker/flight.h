@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "daemon/broker/list.h"
+
+/* Bytes of a call that is under way to a tracer. They are kept here until the call is answered, and
+ * where that is by a time-out until the tracer has taken what lies before it: one that is held up
+ * takes nothing, and its user shall not fill another one meanwhile. */
+
+struct broker;
+struct tracer;
+
+struct flight {
+    struct list of_broker;
+    struct list of_tracer;
+    struct tracer *tracer;
+    uid_t uid;
+    size_t n_bytes;
+    bool lingers; /* it has timed out */
+};
+
+/* 0, or -ENOMEM. */
+int flight_begin(struct broker *b, struct tracer *t, uid_t uid, size_t n_bytes,
+                 struct flight **ret);
+
+/* The tracer has answered, or will get nothing any more. Accepts NULL. */
+void flight_end(struct flight *f);
+
+/* The call has timed out: it ends when the tracer has taken what it was sent. */
+void flight_linger(struct flight *f);
+
+/* The tracer goes: those that linger end. */
+void flights_end(struct tracer *t);
+
+/* Of all that is under way for a user. */
+size_t flight_count_bytes(struct broker *b, uid_t uid);

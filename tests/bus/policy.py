@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Tests of users who are not root: a service whose rules let one of them trace what is its own."""
+
+import os
+import pwd
+
+import harness
+import polkit
+import procfs
+from programs import TRACEES
+
+GAMES, NEWS = polkit.USERS
+ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
+ASK_ME = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
+
+
+class Service(polkit.PolkitService):
+    rules = f"""
+    if (action.id == "org.ptraced.Tracer1.control") {{
+        if (subject.user == "{GAMES}" && action.lookup("access") == "control")
+            return polkit.Result.YES;
+        if (action.lookup("executable").indexOf("/forbidden") >= 0)
+            return polkit.Result.NO;
+    }}
+    if (action.id == "org.ptraced.Tracer1.observe" && action.lookup("access") == "observe")
+        return polkit.Result.YES;
+    if (action.id == "org.ptraced.Tracer1.control-other" && action.lookup("executable").indexOf("/allowed") >= 0)
+        return polkit.Result.YES;
+    """
+
+
+class Policy(harness.OnTheBus):
+    service_class = Service
+
+    def setUp(self):
+        if reason := polkit.missing():
+            self.skipTest(reason)
+        super().setUp()
+
+    def program(self, name, source="busy-loop", mode=0o755):
+        return polkit.copy_program(os.path.join(TRACEES, source), self.scratch, name, mode)
+
+    def tracee_of(self, user, name="program", source="busy-loop", mode=0o755, args=()):
+        self.program(name, source, mode)
+        return self.tracee(name, *args, folder=self.scratch, user=pwd.getpwnam(user))
+
+    def session_of(self, user, **values):
+        return self.service.connect_as(user).create_session(**values)
+
+    def assert_refused(self, session, tracee, name="NotPermitted", **kwargs):
+        error = self.assert_error(name, session.attach, tracee.pid, **kwargs)
+        self.assertEqual(procfs.tracer_pid(tracee.pid), 0)
+        return error.message

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What one user, and all together, can have the service keep, and what others notice of it."""
+
+import collections
+import contextlib
+import os
+import signal
+import time
+
+import client
+import harness
+import procfs
+import wire
+from client import options
+from policy import ASK_ME, GAMES, NEWS, Policy, Service
+from service import sanitized
+
+
+class ImpatientService(Service):
+    broker_options = (f"--tracer-timeout={5 if sanitized() else 2}",)
+
+
+class Flood(Policy):
+    """What one user can have the broker keep, though a tracer takes nothing."""
+
+    service_class = ImpatientService
+    GROWTH_KIB = (32 if not sanitized() else 256) * 1024
+
+    def setUp(self):
+        super().setUp()
+        self.broker = self.service.broker.pid
+        self.victim = self.tracee_of(GAMES)
+        self.session = self.session_of(GAMES)
+        self.process = self.session.attach(self.victim.pid)
+        self.tracer = self.service.tracer_of(self.victim.pid)
+        self.before = procfs.resident_kib(self.broker)
+
+    def hold(self):
+        os.kill(self.tracer, signal.SIGSTOP)
+        self.addCleanup(self.go_on)
+
+    def go_on(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.tracer, signal.SIGCONT)
+
+    def assert_others_are_served(self):
+        self.assertLess(procfs.resident_kib(self.broker) - self.before, self.GROWTH_KIB)
+        self.session_of(NEWS).close()
+
+    def outcomes(self, serials):
+        found = collections.Counter()
+        for serial in serials:
+            try:
+                self.session.client.reply(serial, timeout=30)
+                found[None] += 1
+            except wire.Error as e:
+                found[e.name.removeprefix(client.ERROR)] += 1
+        return found
+
+    def test_call_that_carries_too_much_is_refused(self):
+        error = self.assert_error("LimitExceeded", self.process.call, "WriteMemory", "tay", 0, bytes(4 << 20))
+        self.assertIn("WriteMemory", error.message)
+        self.assert_error("LimitExceeded", self.session.attach, self.victim.pid,
+                          syscalls=wire.Variant("at", [0] * 10000))
+        self.assert_error("LimitExceeded", self.session.client.manager.call, "ListSessions", "ay", bytes(4 << 20))
+        self.assert_error("LimitExceeded", self.session.client.manager.call, "ListSessions", "aay", [b""] * 200000)
+        self.assert_error("LimitExceeded", self.session.call, "Continue", "a{sv}", options(mode="x" * 10000))
+        # What is too long is not sent back.
+        long = "x" * 60000
+        error = self.assert_error("InvalidOption", self.session.client.create_session, **{long: True})
+        self.assertLess(len(error.message), 1000)
+        error = self.assert_error("org.freedesktop.DBus.Error.UnknownObject", self.session.client.call,
+                                  f"{client.ROOT}/session/{long}", client.SESSION, "Close")
+        self.assertLess(len(error.message), 1000)
+        self.assert_others_are_served()
+
+    def test_call_that_carries_descriptors_is_refused(self):
+        null = os.open(os.devnull, os.O_RDONLY)
+        self.addCleanup(os.close, null)
+        error = self.assert_error("org.freedesktop.DBus.Error.InvalidArgs", self.process.call, "Continue", "a{sv}",
+                                  {"mode": wire.Variant("h", null)})
+        self.assertIn("takes no descriptor", error.message)
+
+    def test_what_is_under_way_to_a_tracer_that_is_held_up_is_bounded(self):
+        self.hold()
+        found = self.outcomes([self.process.send("WriteMemory", "tay", 0, bytes(1 << 20)) for _ in range(32)])
+        self.assertEqual(set(found), {"TimedOut", "LimitExceeded"})
+        self.assertLessEqual(found["TimedOut"], 8)
+        # Those have not gone away: until the tracer takes them, no more are kept.
+        self.assertEqual(set(self.outcomes([self.process.send("WriteMemory", "tay", 0, bytes(1 << 20))])), {"TimedOut"})
+        self.assert_others_are_served()
+        self.go_on()
+        self.assert_wait(lambda: self.outcomes([self.process.send("ListThreads")]) == {None: 1}, "it takes calls again")
+
+    def test_what_one_tracer_does_not_take_is_no_room_at_another(self):
+        other = self.tracee_of(GAMES, "second")
+        second = self.session.attach(other.pid)
+        self.hold()
+        found = self.outcomes([self.process.send("WriteMemory", "tay", 0, bytes(1 << 20)) for _ in range(8)])
+        self.assertEqual(set(found), {"TimedOut", "LimitExceeded"})
+        self.assert_error("LimitExceeded", second.call, "WriteMemory", "tay", 0, bytes(1 << 20))
+        self.go_on()
+        self.assert_wait(lambda: "LimitExceeded" not in self.outcomes([second.send("WriteMemory", "tay", 0, bytes(1 << 20))]),
+                         "there is room again")
+
+    def test_changes_of_mind_are_not_kept(self):
+        self.hold()
+        for _ in range(20):
+            self.outcomes([self.session.send(method) for _ in range(100) for method in ("Unsubscribe", "Subscribe")])
+        if not sanitized(): # 4,000 calls that a tracer has not taken are 5 MiB
+            self.assertLess(procfs.resident_kib(self.broker) - self.before, 3 * 1024)
+        self.assert_others_are_served()
+        self.assertNotIn("Cannot ask tracer", self.service.daemons.logs().get("broker.log", ""))
+        self.go_on()
+        self.process.interrupt()
+        self.session.events_until(lambda event: event.kind == "stop")
+
+
+class WatchedService(Service):
+    rules = Service.rules + """
+    if (action.id == "org.ptraced.Tracer1.observe-other" && action.lookup("executable").indexOf("/watched") >= 0)
+        return polkit.Result.YES;
+    """
+
+
+class Observers(Policy):
+    """Of what is not their own."""
+
+    service_class = WatchedService
+
+    def test_who_comes_again_and_again_has_no_more_time(self):
+        """Each time it is another tracer, which knows nothing of the one before."""
+        session = self.session_of(NEWS)
+        tracee = self.tracee_of(GAMES, "watched")
+        refused = 0
+        for _ in range(60):
+            process = session.attach(tracee.pid, access="observe")
+            try:
+                process.interrupt()
+            except wire.Error as e:
+                self.assertEqual(e.name, client.ERROR + "LimitExceeded")
+                refused += 1
+            process.detach()
+            if refused > 0:
+                break
+        self.assertGreater(refused, 0)
+        # Its own, it may stop as it likes.
+        own = self.session_of(GAMES).attach(tracee.pid)
+        own.interrupt()
+        own.continue_()
+
+
+class SystemLikeService(Service):
+    """With the limits of a system bus, and the pings that the installed policy lets us send."""
+
+    bus_limits = {"max_incoming_bytes": 133169152, "max_outgoing_bytes": 133169152, "max_incoming_unix_fds": 64,
+                  "max_outgoing_unix_fds": 64, "max_replies_per_connection": 128}
+
+
+class AnswersThatNobodyReads(Policy):
+    """As the bus counts, the service has sent them: it would not read anything of it any more."""
+
+    service_class = SystemLikeService
+
+    def setUp(self):
+        super().setUp()
+        self.victim = self.tracee_of(GAMES, source="holds-patterns", args=(2048,))
+        self.session = self.session_of(GAMES)
+        self.process = self.session.attach(self.victim.pid)
+        self.address = int(dict(word.split("=") for word in self.victim.words[1:])["pattern"])
+
+    def assert_others_are_served(self):
+        for _ in range(10):
+            started = time.monotonic()
+            one = self.session_of(NEWS)
+            one.close()
+            one.client.close()
+            self.assertLess(time.monotonic() - started, 10)
+
+    def flood(self, n, member, *args):
+        """Nothing is read meanwhile."""
+        serials = []
+        for i in range(n):
+            serials.append(self.process.send(member, *args))
+            if i % 50 == 49:
+                time.sleep(0.05)
+                self.assert_others_are_served()
+        return serials
+
+    def errors_of(self, serials):
+        found = collections.Counter()
+        for serial in serials:
+            try:
+                for value in self.session.client.reply(serial, timeout=30):
+                    if isinstance(value, int):
+                        os.close(value)
+            except wire.Error as e:
+                found[e.name.removeprefix(client.ERROR)] += 1
+            else:
+                found[None] += 1
+        return found
+
+    def test_descriptors(self):
+        found = self.errors_of(self.flood(400, "ReadMemoryFD", "a(tt)", [(self.address, 4096)]))
+        self.assertGreater(found["LimitExceeded"], 0, found)
+        self.assertGreater(found[None], 0, found)
+        # Once read, all is well.
+        self.assertEqual(self.errors_of([self.process.send("ReadMemoryFD", "a(tt)", [(self.address, 4096)])]), {None: 1})
+
+    def test_small_answers(self):
+        """Of any kind: what sd-bus itself answers, lists, errors."""
+        for _ in range(30):
+            for call in ((client.ROOT, client.MANAGER, "ListTracees"), (client.ROOT, client.INTROSPECTABLE, "Introspect"),
+                         (client.ROOT, client.OBJECT_MANAGER, "GetManagedObjects"),
+                         (self.session.path + "/nothing", client.SESSION, "Close")):
+                for _ in range(250):
+                    self.session.client.send(*call)
+            self.assert_others_are_served()
+
+    def test_megabytes(self):
+        found = self.errors_of(self.flood(300, "ReadMemory", "tt", self.address, 1 << 20))
+        self.assertGreater(found["LimitExceeded"], 0, found)
+
+    def test_answers_to_pings_that_were_guessed_count_for_nothing(self):
+        """The bus lets them through; who sends them has not read anything."""
+        connection = self.session.client.connection
+        first = self.session.client.send(client.ROOT, client.MANAGER, "ListSessions")
+        while first not in connection.replies:
+            connection.pump(20)
+        last, broker = connection.replies[first].serial, connection.replies[first].fields[wire.SENDER]
+        serials = []
+        for i in range(40):
+            serials.append(self.process.send("ReadMemory", "tt", self.address, 1 << 20))
+            time.sleep(0.03)
+            for guess in range(last + 1, last + 3 * i + 10):
+                connection.send_message(wire.METHOD_RETURN, {wire.REPLY_SERIAL: guess, wire.DESTINATION: broker},
+                                        wire.Writer())
+        found = self.errors_of(serials)
+        self.assertLessEqual(found[None], 18, found)
+        self.assertGreater(found["LimitExceeded"], 0, found)
+
+
+class WhilePolkitThinks(Policy):
+    def setUp(self):
+        super().setUp()
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+
+    def tearDown(self):
+        os.kill(self.service.polkit.pid, signal.SIGCONT)
+        super().tearDown()
+
+    def test_caller_that_leaves_leaves_nothing(self):
+        tracee = self.tracee_of(GAMES)
+        before = procfs.descriptors(self.service.broker.pid)
+        for _ in range(harness.rounds(0.1)):
+            session = self.session_of(GAMES)
+            session.client.flags |= wire.ALLOW_INTERACTION
+            session.send("AttachProcess", "ua{sv}", tracee.pid, options())
+            session.client.list_sessions()
+            session.client.close()
+        self.assert_wait(lambda: procfs.descriptors(self.service.broker.pid) <= before + 1, "all is closed")
+        os.kill(self.service.polkit.pid, signal.SIGCONT)
+        self.session_of(GAMES).attach(tracee.pid)
+
+    def test_questions_are_counted(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        serials = [session.send("AttachProcess", "ua{sv}", tracee.pid, options()) for _ in range(17)]
+        error = self.assert_error("LimitExceeded", session.client.reply, serials[16])
+        self.assertIn("QuestionsMax", error.message)
+        os.kill(self.service.polkit.pid, signal.SIGCONT)
+        for serial in serials[:16]:
+            session.client.reply(serial)
+
+    def test_questions_of_all_together_are_counted(self):
+        """Each is a call that the bus has to remember, and it remembers so many of ours."""
+        tracee = self.tracee_of(GAMES)
+        games, news = self.session_of(GAMES), self.session_of(NEWS)
+        serials = [(s, s.send("AttachProcess", "ua{sv}", tracee.pid, options())) for s in [games] * 16 + [news] * 5]
+        error = self.assert_error("LimitExceeded", news.client.reply, serials.pop()[1])
+        self.assertIn("20 questions", error.message)
+        os.kill(self.service.polkit.pid, signal.SIGCONT)
+        for session, serial in serials[:16]:
+            session.client.reply(serial)
+        for session, serial in serials[16:]:
+            self.assert_error(ASK_ME, session.client.reply, serial)
+
+    def test_broker_that_ends_meanwhile_ends_in_order(self):
+        """With sanitizers: and loses no memory."""
+        session = self.session_of(GAMES)
+        session.send("AttachProcess", "ua{sv}", self.tracee_of(GAMES).pid, options())
+        session.client.list_sessions()
+        self.service.broker.terminate()
+        self.assertEqual(self.service.broker.wait(10), 0)
+
+    def test_others_are_served_meanwhile(self):
+        session = self.session_of(GAMES)
+        session.send("AttachProcess", "ua{sv}", self.tracee_of(GAMES).pid, options())
+        self.assertEqual(len(self.connect().list_sessions()), 1)
+
+    def test_process_that_ends_meanwhile_is_told_of(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES)
+        serial = session.send("AttachProcess", "ua{sv}", tracee.pid, options())
+        session.client.list_sessions()
+        tracee.kill()
+        os.kill(self.service.polkit.pid, signal.SIGCONT)
+        self.assert_error("NoSuchProcess", session.client.reply, serial)
+
+
+del Policy
+
+if __name__ == "__main__":
+    harness.main()
