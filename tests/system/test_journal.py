@@ -77,17 +77,9 @@ class Journal(cases.Case):
 
     def test_refusal_is_an_entry(self):
         session = self.new_session()
-        self.machine.write("/etc/dbus-1/system.d/ptraced-test.conf",
-                           '<busconfig><policy context="default"><allow send_destination="org.ptraced.Tracer1"/>'
-                           '</policy></busconfig>')
-        try:
-            self.machine.run("systemctl", "reload", "dbus")
-            done = self.machine.try_run_as("nobody", "busctl", "call", cases.NAME, session.path,
-                                           cases.NAME + ".Session", "Close")
-            self.assertNotEqual(done.returncode, 0)
-        finally:
-            self.machine.remove("/etc/dbus-1/system.d/ptraced-test.conf")
-            self.machine.run("systemctl", "reload", "dbus")
+        done = self.machine.try_run_as("nobody", "busctl", "call", cases.NAME, session.path, cases.NAME + ".Session",
+                                       "Close")
+        self.assertNotEqual(done.returncode, 0)
         (entry,) = self.entries("refusal")
         self.assertEqual((entry["PTRACED_ACTION"], entry["PTRACED_COUNT"]), ("org.ptraced.Tracer1.manage", "1"))
 
