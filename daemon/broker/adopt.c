@@ -7,8 +7,10 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/adopt.h"
+#include "daemon/broker/attach.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/clearance.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
@@ -97,6 +99,9 @@ static int adopt_processes(struct session *s, struct tracer *t, sd_bus_message *
         return r;
     while ((r = sd_bus_message_read(m, "(uu)", &pid, &n_threads)) > 0) {
         r = attachment_add(s, t, (pid_t)pid);
+        if (r > 0 && s->creator) /* it alone has attached here */
+            r = clearance_give(s->creator, attachment_find(s, (pid_t)pid, t), ATTACH_NOTHING,
+                               false);
         if (r < 0)
             return r;
     }

@@ -11,11 +11,13 @@
 #include "daemon/broker/audit-user.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/events.h"
 #include "daemon/broker/limits.h"
 #include "daemon/broker/measure.h"
 #include "daemon/broker/options.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/session.h"
+#include "daemon/broker/tracee.h"
 
 /* What the attach methods of Session have in front of the chain: the call is read, checked and
  * authorised. */
@@ -29,6 +31,28 @@ static int check_call(const struct session *s, const struct caller *c, sd_bus_me
 
     r = auth_check(c, s, call, error);
     return r < 0 ? r : measure_check(call, OPTIONS_BYTES_MAX, &size, error);
+}
+
+/* Who is sent the session's events was authorised for what it traces, but not for this. */
+static int check_listeners(const struct session *s, const struct caller *c, sd_bus_error *error)
+{
+    const char *other = NULL;
+
+    if (auth_is_unlimited(c))
+        return 0;
+    LIST_FOREACH(struct subscription, u, &s->subscriptions, of_session)
+        if (u->caller != c && !auth_is_unlimited(u->caller))
+            other = u->caller->name;
+    LIST_FOREACH(struct waiter, w, &s->waiters, of_session)
+        if (strcmp(sd_bus_message_get_sender(w->call), c->name) != 0)
+            other = sd_bus_message_get_sender(w->call);
+    if (!other)
+        return 0;
+    return sd_bus_error_setf(
+        error, SD_BUS_ERROR_ACCESS_DENIED,
+        "Another connection (%s) gets the events of session %s, and was not "
+        "authorised for what this one attaches; attach in a session of its own",
+        other, s->id);
 }
 
 /* Values are the tracer's to judge; it is not made for a key or type that is wrong. */
@@ -67,7 +91,9 @@ static int check_limits(const struct session *s, const struct caller *c, sd_bus_
 {
     int r;
 
-    r = limit_check(LIMIT_TRACEES, session_count_tracees(s->broker, s->uid), error);
+    r = check_listeners(s, c, error);
+    if (r >= 0)
+        r = limit_check(LIMIT_TRACEES, session_count_tracees(s->broker, s->uid), error);
     if (r < 0 || auth_is_unlimited(c))
         return r;
     return audit_user_attach(c->broker, c->uid, error);
@@ -178,4 +204,38 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
     if (r < 0)
         return r;
     return attach_begin(s, c, call, -1, (pid_t)tid, &wish, error);
+}
+
+int attach_authorize_process(struct session *s, struct caller *c, sd_bus_message *call,
+                             sd_bus_error *error)
+{
+    struct attach_wish wish = {.joins = true};
+    const struct attachment *attachment;
+    int r, pidfd, proof = -1;
+    const struct option_rule rules[] = {{PTRACED_OPTION_PROOF, "h", &proof}};
+    uint32_t pid;
+
+    r = check_call(s, c, call, error);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_read(call, "u", &pid);
+    if (r < 0)
+        return r;
+    r = options_read(call, rules, ELEMENTSOF(rules), error);
+    if (r < 0)
+        return r;
+    if (proof >= 0)
+        proof_of_fd(proof, &wish.proof);
+    attachment = pid <= INT_MAX ? attachment_find(s, (pid_t)pid, NULL) : NULL;
+    if (!attachment)
+        return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
+                                 "Session %s does not trace process %u", s->id, pid);
+    wish.observe = attachment->observe;
+    r = auth_is_unlimited(c) ? 0 : audit_user_attach(c->broker, c->uid, error);
+    if (r < 0)
+        return r;
+    r = open_process((pid_t)pid, &pidfd, error);
+    if (r < 0)
+        return r;
+    return attach_begin(s, c, call, pidfd, 0, &wish, error);
 }

@@ -11,6 +11,7 @@
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/clearance.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/session.h"
@@ -78,13 +79,17 @@ static bool is_wanted_by_another(const struct attach *a)
     return false;
 }
 
-/* A session that observed the process has control of it from now on. */
-static void note_control(struct attach *a)
+/* What somebody else has attached before is the caller's too from now on, who was authorised for
+ * it. A session that observed the process may have control of it now. */
+static int note_attached(struct attach *a)
 {
     struct attachment *attachment = attachment_find(a->session, a->target.pid, a->tracee->tracer);
 
-    if (attachment && attachment->observe)
+    if (!attachment)
+        return 0;
+    if (attachment->observe && !a->wish.observe)
         audit_attached(attachment, a);
+    return a->caller ? clearance_give(a->caller, attachment, a->grant, a->wish.observe) : 0;
 }
 
 static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
@@ -109,8 +114,11 @@ static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *
         return;
     }
 
-    if (!a->wish.observe)
-        note_control(a);
+    r = note_attached(a);
+    if (r < 0) {
+        fail_errno(a, r);
+        return;
+    }
     if (!a->answered)
         r = reply_attached(a, added);
     else if (added && a->tracee->tracer && !is_wanted_by_another(a))

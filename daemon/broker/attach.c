@@ -300,6 +300,8 @@ static int use_target(struct attach *a, sd_bus_message *reply, sd_bus_error *err
     r = told ? 0 : target_check(&a->target, current, error);
     if (r < 0)
         return r;
+    if (a->wish.joins)
+        return attach_join(a, error);
     if (!current)
         current = tracer_find_left(a->broker, a->target.pid);
     return choose_tracer(a, current, error);

@@ -41,6 +41,7 @@ enum attach_grant {
 /* What the options ask for that the broker has to know. */
 struct attach_wish {
     bool observe; /* without control */
+    bool joins;   /* nothing is attached: the caller is to be authorised for what is already */
     struct proof proof;
 };
 
@@ -74,6 +75,8 @@ int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd
 int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
                       sd_bus_error *error);
 int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error);
+int attach_authorize_process(struct session *s, struct caller *c, sd_bus_message *call,
+                             sd_bus_error *error);
 
 /* The request of a session that has got so far with a process. NULL where there is none. */
 struct attach *attach_find(const struct session *s, pid_t pid);
@@ -94,6 +97,9 @@ void attach_session_closed(const struct session *s);
 
 /* Ends the requests that wait for polkit, unanswered: for the end of the broker. */
 void attach_drop_questions(struct broker *b);
+
+/* Of a request that joins: the caller may trace the target. Answers it. */
+int attach_join(struct attach *a, sd_bus_error *error);
 
 /* ---- attach-open.c ---- */
 

@@ -72,6 +72,7 @@ void audit_refused(const struct caller *c, const struct attach *a, const char *w
 void audit_granted(const struct attach *a, const char *action)
 {
     const struct caller *c = a->caller;
+    bool proved = strcmp(action, PTRACED_OPTION_PROOF) == 0;
     struct audit_entry e;
 
     if (!is_told(a->broker))
@@ -80,9 +81,10 @@ void audit_granted(const struct attach *a, const char *action)
     add_caller(&e, c->uid, c->name);
     add_target(&e, a->asked.pid, a->asked.executable, a->wish.observe);
     audit_entry_add(&e, PTRACED_AUDIT_ACTION "=%s", action);
-    audit_entry_finish(&e, a->broker, "User %u (%s) may %s process %d (%s): polkit allows %s",
-                       c->uid, c->name, access_name(a->wish.observe), a->asked.pid,
-                       a->asked.executable ? a->asked.executable : a->asked.comm, action);
+    audit_entry_finish(&e, a->broker, "User %u (%s) may %s process %d (%s): %s %s", c->uid, c->name,
+                       access_name(a->wish.observe), a->asked.pid,
+                       a->asked.executable ? a->asked.executable : a->asked.comm,
+                       proved ? "it has sent a" : "polkit allows", action);
 }
 
 void audit_permitted(const struct caller *c, const char *action, const char *session, pid_t pid,
@@ -115,7 +117,7 @@ static void note_attach(struct attachment *a, const struct attach *by)
     free(a->executable);
     a->executable = executable ? strdup(executable) : NULL;
     a->observe = by->wish.observe;
-    a->right = by->grant;
+    a->plain = target_is_plain(by->asked.pid ? &by->asked : &by->target, a->session->uid);
 }
 
 void audit_attached(struct attachment *a, const struct attach *by)

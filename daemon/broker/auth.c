@@ -5,18 +5,22 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "bus-api/paths.h"
+#include "daemon/broker/attach.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/clearance.h"
 #include "daemon/broker/session.h"
+#include "daemon/broker/tracee.h"
 
 /* What somebody needs for a method, the least first. */
 enum need {
-    NEED_SERVICE, /* to be let in at all */
-    NEED_HOLDER, /* to be the connection that has made the session: it alone was authorised for what
-                    is traced in it */
-    NEED_MEMORY, /* the same, and a permission of its own (permit.h) */
+    NEED_SERVICE,   /* to be let in at all */
+    NEED_ATTACH,    /* to be the connection that has made the session, or it is a persistent one */
+    NEED_CLEARANCE, /* to have been authorised for the process that it is about, or for all that the
+                       session traces */
+    NEED_MEMORY,    /* the same, and a permission of its own (permit.h) */
     NEED_ROOT,
 };
 
@@ -36,52 +40,53 @@ static const struct rule {
     {PTRACED_MANAGER_INTERFACE, "ListSessions", NEED_SERVICE, NEED_SERVICE},
     {PTRACED_MANAGER_INTERFACE, "ListTracees", NEED_SERVICE, NEED_SERVICE},
 
-    {PTRACED_SESSION_INTERFACE, "AttachProcess", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "AttachProcessFD", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "AttachThread", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "AttachProcess", NEED_ATTACH, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "AttachProcessFD", NEED_ATTACH, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "AttachThread", NEED_ATTACH, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "AuthorizeProcess", NEED_ATTACH, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "DetachAll", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "Interrupt", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "Continue", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "Subscribe", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "Interrupt", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "Continue", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "Subscribe", NEED_CLEARANCE, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "Unsubscribe", NEED_SERVICE, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "Close", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "GetEvent", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "ListStopped", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "GetEvent", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "ListStopped", NEED_CLEARANCE, NEED_ROOT},
 
-    {PTRACED_PROCESS_INTERFACE, "Detach", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "Interrupt", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "Continue", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "Kill", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "Signal", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ListThreads", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "SetEventFilter", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadMemory", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadMemoryRanges", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "WriteMemory", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadMemoryFD", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Detach", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Interrupt", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Continue", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Kill", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Signal", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ListThreads", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "SetEventFilter", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadMemory", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadMemoryRanges", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "WriteMemory", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadMemoryFD", NEED_CLEARANCE, NEED_ROOT},
     {PTRACED_PROCESS_INTERFACE, "OpenMemory", NEED_MEMORY, NEED_ROOT},
     {PTRACED_PROCESS_INTERFACE, "OpenMaps", NEED_MEMORY, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadMaps", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadMaps", NEED_CLEARANCE, NEED_ROOT},
     {PTRACED_PROCESS_INTERFACE, "OpenMappedFile", NEED_ROOT, NEED_ROOT},
     {PTRACED_PROCESS_INTERFACE, "ReadMappedFile", NEED_ROOT, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ReadAuxv", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "GetCommandLine", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "Snapshot", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "AddBreakpoint", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "RemoveBreakpoint", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_PROCESS_INTERFACE, "ListBreakpoints", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ReadAuxv", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "GetCommandLine", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "Snapshot", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "AddBreakpoint", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "RemoveBreakpoint", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_PROCESS_INTERFACE, "ListBreakpoints", NEED_CLEARANCE, NEED_ROOT},
 
-    {PTRACED_THREAD_INTERFACE, "Detach", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "Interrupt", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "Continue", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "Step", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "GetSignalInfo", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "SetSignalInfo", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "GetEvent", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "GetRegisters", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "SetRegisters", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "GetRegisterSet", NEED_HOLDER, NEED_ROOT},
-    {PTRACED_THREAD_INTERFACE, "SetRegisterSet", NEED_HOLDER, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "Detach", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "Interrupt", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "Continue", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "Step", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "GetSignalInfo", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "SetSignalInfo", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "GetEvent", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "GetRegisters", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "SetRegisters", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "GetRegisterSet", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_THREAD_INTERFACE, "SetRegisterSet", NEED_CLEARANCE, NEED_ROOT},
 
     {DBUS_INTERFACE "ObjectManager", "GetManagedObjects", NEED_SERVICE, NEED_SERVICE},
     {DBUS_INTERFACE "Introspectable", "Introspect", NEED_SERVICE, NEED_ROOT},
@@ -123,7 +128,45 @@ bool auth_is_holder(const struct caller *c, const struct session *s)
     return !s || strcmp(s->holder, c->name) == 0;
 }
 
-static bool is_met(enum need need, const struct caller *c, const struct session *s)
+bool auth_may_use(const struct caller *c, const struct attachment *a)
+{
+    return auth_is_unlimited(c) || clearance_is_enough(clearance_find(c, a));
+}
+
+/* What is about to be attached counts: its events shall not come before its clearance. */
+static bool is_attached_to_by_another(const struct session *s, const struct caller *c)
+{
+    LIST_FOREACH(struct attach, a, &s->broker->attaches, attaches)
+        if (a->session == s && a->caller != c && !a->wish.joins)
+            return true;
+    return false;
+}
+
+bool auth_may_use_all(const struct caller *c, const struct session *s)
+{
+    bool has_any = auth_is_holder(c, s);
+
+    if (auth_is_unlimited(c))
+        return true;
+    if (s->persistent && is_attached_to_by_another(s, c))
+        return false;
+    LIST_FOREACH(struct attachment, a, &s->attachments, of_session) {
+        if (!clearance_is_enough(clearance_find(c, a)))
+            return false;
+        has_any = true;
+    }
+    return has_any;
+}
+
+/* A process that the session does not trace is as good as all: its last events may be there. */
+static bool may_use(const struct caller *c, const struct session *s, pid_t pid)
+{
+    const struct attachment *a = s && pid > 0 ? attachment_find(s, pid, NULL) : NULL;
+
+    return !s || (a ? auth_may_use(c, a) : auth_may_use_all(c, s));
+}
+
+static bool is_met(enum need need, const struct caller *c, const struct session *s, pid_t pid)
 {
     if (auth_is_unlimited(c))
         return true;
@@ -132,10 +175,12 @@ static bool is_met(enum need need, const struct caller *c, const struct session 
     switch (need) {
     case NEED_SERVICE:
         return true;
-    case NEED_HOLDER:
-        return auth_is_holder(c, s);
+    case NEED_ATTACH:
+        return auth_is_holder(c, s) || s->persistent;
+    case NEED_CLEARANCE:
+        return may_use(c, s, pid);
     case NEED_MEMORY:
-        return auth_is_holder(c, s) && c->permits.memory;
+        return may_use(c, s, pid) && c->permits.memory;
     case NEED_ROOT:
         break;
     }
@@ -150,6 +195,12 @@ static int refuse(const struct caller *c, const struct session *s, const struct 
         return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                  "User %u may not call %s: this service is user %u's", c->uid,
                                  rule->member, geteuid());
+    if (s && s->uid == c->uid && s->persistent && rule->own != NEED_ROOT)
+        return sd_bus_error_setf(
+            error, SD_BUS_ERROR_ACCESS_DENIED,
+            "You may not call %s: session %s traces what this connection was not authorised for; "
+            "call AuthorizeProcess for each of its processes, or attach in a session of its own",
+            rule->member, s->id);
     if (s && s->uid == c->uid && !auth_is_holder(c, s))
         return sd_bus_error_setf(
             error, SD_BUS_ERROR_ACCESS_DENIED,
@@ -163,24 +214,36 @@ static int refuse(const struct caller *c, const struct session *s, const struct 
 }
 
 /* What sd-bus and the tracers answer for any object tells as much as the object's own methods. */
-static enum need need_of(const struct rule *rule, bool own, sd_bus_message *m)
+static enum need need_of(const struct rule *rule, bool own, const struct ptraced_path *path)
 {
-    struct ptraced_path path;
-
     if (!own)
         return rule->other;
-    ptraced_path_parse(sd_bus_message_get_path(m), &path);
-    switch (path.kind) {
+    switch (path->kind) {
     case PTRACED_PATH_PROCESS_LIST:
     case PTRACED_PATH_PROCESS:
     case PTRACED_PATH_THREAD_LIST:
     case PTRACED_PATH_THREAD:
-        return rule->own < NEED_HOLDER ? NEED_HOLDER : rule->own;
+        return rule->own < NEED_CLEARANCE ? NEED_CLEARANCE : rule->own;
     case PTRACED_PATH_SESSION:
     case PTRACED_PATH_INVALID:
         break;
     }
     return rule->own;
+}
+
+static pid_t pid_of(const struct ptraced_path *path)
+{
+    switch (path->kind) {
+    case PTRACED_PATH_PROCESS:
+    case PTRACED_PATH_THREAD_LIST:
+    case PTRACED_PATH_THREAD:
+        return path->pid;
+    case PTRACED_PATH_PROCESS_LIST:
+    case PTRACED_PATH_SESSION:
+    case PTRACED_PATH_INVALID:
+        break;
+    }
+    return 0;
 }
 
 int auth_check(const struct caller *c, const struct session *s, sd_bus_message *m,
@@ -189,12 +252,14 @@ int auth_check(const struct caller *c, const struct session *s, sd_bus_message *
     const struct rule *rule = find_rule(m);
     const char *interface = sd_bus_message_get_interface(m);
     bool own = !s || s->uid == c->uid;
+    struct ptraced_path path;
 
     if (!rule)
         return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_METHOD,
                                  "There is no method %s in interface %s",
                                  sd_bus_message_get_member(m), interface ? interface : "(none)");
-    if (!(!own && c->permits.manage) && !is_met(need_of(rule, own, m), c, s))
+    ptraced_path_parse(sd_bus_message_get_path(m), &path);
+    if (!(!own && c->permits.manage) && !is_met(need_of(rule, own, &path), c, s, pid_of(&path)))
         return refuse(c, s, rule, error);
     return 0;
 }
@@ -202,11 +267,11 @@ int auth_check(const struct caller *c, const struct session *s, sd_bus_message *
 bool auth_may_see(const struct caller *c, const struct session *s)
 {
     return (s->uid != c->uid && c->permits.list_other) ||
-           is_met(s->uid == c->uid ? NEED_SERVICE : NEED_ROOT, c, s);
+           is_met(s->uid == c->uid ? NEED_SERVICE : NEED_ROOT, c, s, 0);
 }
 
 bool auth_may_see_processes(const struct caller *c, const struct session *s)
 {
-    return (s->uid == c->uid ? c->permits.list : c->permits.list_other) ||
-           is_met(s->uid == c->uid ? NEED_HOLDER : NEED_ROOT, c, s);
+    return (s->uid == c->uid ? c->permits.list || auth_is_holder(c, s) : c->permits.list_other) ||
+           is_met(s->uid == c->uid ? NEED_CLEARANCE : NEED_ROOT, c, s, 0);
 }

@@ -5,6 +5,7 @@
 
 #include <systemd/sd-bus.h>
 
+struct attachment;
 struct caller;
 struct session;
 
@@ -21,6 +22,11 @@ bool auth_is_unlimited(const struct caller *c);
 
 /* Whether it is the connection that has made the session. */
 bool auth_is_holder(const struct caller *c, const struct session *s);
+
+/* Whether it may do what the session may with a process, or with all that it traces: it was
+ * authorised for each (clearance.h). */
+bool auth_may_use(const struct caller *c, const struct attachment *a);
+bool auth_may_use_all(const struct caller *c, const struct session *s);
 
 /* Whether a session is shown in a caller's lists, and what it traces. */
 bool auth_may_see(const struct caller *c, const struct session *s);

@@ -12,6 +12,7 @@
 #include "daemon/broker/attach.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/clearance.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/limits.h"
 #include "daemon/broker/measure.h"
@@ -41,6 +42,8 @@ static struct caller *caller_free(struct caller *c)
     while ((u = LIST_FIRST(&c->unchecked, struct unchecked, calls)))
         unchecked_free(u);
     permit_cancel(c);
+    while (!list_empty(&c->clearances))
+        clearance_free(LIST_FIRST(&c->clearances, struct clearance, of_caller));
     if (c->callers.next) {
         list_remove(&c->callers);
         c->broker->n_callers--;
@@ -65,7 +68,8 @@ static void caller_freep(struct caller **c)
 static bool has_something(const struct caller *c)
 {
     return !list_empty(&c->sessions) || !list_empty(&c->subscriptions) || c->flow.ping ||
-           !list_empty(&c->waiters) || !list_empty(&c->attaches) || !list_empty(&c->permit_waits);
+           !list_empty(&c->clearances) || !list_empty(&c->waiters) || !list_empty(&c->attaches) ||
+           !list_empty(&c->permit_waits);
 }
 
 static bool is_needed(const struct caller *c)
@@ -287,6 +291,7 @@ static int caller_new(struct broker *b, const char *name, struct caller **ret)
     list_init(&c->subscriptions);
     list_init(&c->waiters);
     list_init(&c->attaches);
+    list_init(&c->clearances);
     list_init(&c->permit_waits);
     c->name = strdup(name);
     if (!c->name) {

@@ -39,6 +39,7 @@ struct caller {
     struct flow flow; /* of the events that it is sent */
     struct list waiters;
     struct list attaches;
+    struct list clearances;   /* what it was authorised for */
     struct list permit_waits; /* calls that wait for polkit */
     struct permits permits;   /* of the call that is being handled */
 };

@@ -8,7 +8,8 @@
 /* How much somebody sends. A bus lets a message be as large as it likes to, and what is kept of
  * each until it is answered has to have its bounds. */
 
-#define CALL_BYTES_MAX ((1024u + 64u) * 1024u) /* room for what WriteMemory may write */
+/* Room for what WriteMemory may write, and for the ranges that ReadMemoryFD may be given. */
+#define CALL_BYTES_MAX ((1024u + 768u) * 1024u)
 #define CONTINUE_BYTES_MAX (4u * 1024u)
 #define OPTIONS_BYTES_MAX (64u * 1024u)
 #define FLIGHT_BYTES_MAX (8u * 1024u * 1024u) /* to tracers, for each user */

@@ -13,6 +13,7 @@
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/clearance.h"
 #include "daemon/broker/permit.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/session.h"
@@ -206,10 +207,12 @@ static int ask_next(struct permit_wait *w, sd_bus_error *error)
 
 static void note_process(struct permit_wait *w, const struct attachment *a)
 {
+    const struct clearance *clearance = clearance_find(w->caller, a);
+
     w->pid = a->tracee->pid;
     w->attachment = a->id;
     w->executable = a->executable ? strdup(a->executable) : NULL;
-    w->own = a->right == ATTACH_OWN;
+    w->own = clearance && clearance->right == ATTACH_OWN;
 }
 
 /* The attachment may be NULL. */
@@ -289,16 +292,19 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     if (c->broker->mode != BROKER_SYSTEM || auth_is_unlimited(c))
         return 0;
     s = session_of(c, m, &pid);
-    opens = s && pid > 0 && opens_memory(m) && auth_is_holder(c, s);
+    opens = s && pid > 0 && opens_memory(m);
     a = opens ? attachment_find(s, pid, NULL) : NULL;
+    if (opens && !a)
+        c->permits.memory = auth_may_use_all(c, s); /* to be told that it does not trace that */
+    opens = a && auth_may_use(c, a);
     if (is_list(m))
         want_lists(c, &wanted);
-    else if (opens && (!a || a->right == ATTACH_PROVEN))
-        c->permits.memory = true; /* or it is told that it does not trace that */
+    else if (opens && clearance_find(c, a)->right == ATTACH_PROVEN)
+        c->permits.memory = true;
     else
-        wanted = (struct permits){.memory = a != NULL,
+        wanted = (struct permits){.memory = opens,
                                   .manage = s && pid == 0 && s->uid != c->uid && manages(m)};
-    return wants(&wanted) ? put_by(c, m, &wanted, s, a, error) : 0;
+    return wants(&wanted) ? put_by(c, m, &wanted, s, opens ? a : NULL, error) : 0;
 }
 
 void permit_forget(struct caller *c)

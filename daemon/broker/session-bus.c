@@ -39,6 +39,13 @@ static int method_attach_thread(sd_bus_message *m, void *userdata, sd_bus_error 
     return attach_thread(s, caller_of(s->broker, m), m, error);
 }
 
+static int method_authorize_process(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct session *s = userdata;
+
+    return attach_authorize_process(s, caller_of(s->broker, m), m, error);
+}
+
 /* ---- What goes to all tracers of the session ---- */
 
 struct broadcast {
@@ -332,6 +339,8 @@ static const sd_bus_vtable session_vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("AttachThread", SD_BUS_ARGS("u", tid, "a{sv}", options),
                             SD_BUS_RESULT("o", thread, "b", added), method_attach_thread,
                             SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("AuthorizeProcess", SD_BUS_ARGS("u", pid, "a{sv}", options),
+                            SD_BUS_NO_RESULT, method_authorize_process, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("DetachAll", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_detach_all,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Interrupt", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_interrupt,

@@ -181,6 +181,14 @@ void target_done(struct target *t)
     *t = (struct target){0};
 }
 
+bool target_is_plain(const struct target *t, uid_t uid)
+{
+    for (size_t i = 0; i < 3; i++)
+        if (t->uids[i] != uid)
+            return false;
+    return t->permitted == 0 && t->dumpable;
+}
+
 int target_check_kind(const struct target *t, sd_bus_error *error)
 {
     if (t->kernel_thread)

@@ -38,6 +38,9 @@ int target_read(sd_bus_message *reply, struct target *ret);
 /* Frees what it owns, and makes it all zero. */
 void target_done(struct target *t);
 
+/* Whether it has that user's rights and no others, as far as it can tell by itself. */
+bool target_is_plain(const struct target *t, uid_t uid);
+
 /* 0 where it is of a kind that can be traced, which is no secret; else an error. */
 int target_check_kind(const struct target *t, sd_bus_error *error);
 

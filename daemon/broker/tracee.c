@@ -5,6 +5,7 @@
 #include "bus-api/macro.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/clearance.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/tracee.h"
 #include "daemon/broker/tracer-link.h"
@@ -93,6 +94,7 @@ int attachment_add(struct session *s, struct tracer *tracer, pid_t pid)
     a->tracee = t;
     a->session = s;
     a->id = ++s->broker->last_attachment;
+    list_init(&a->clearances);
     list_append(&t->attachments, &a->of_tracee);
     list_append(&s->attachments, &a->of_session);
     s->n_attachments++;
@@ -105,6 +107,8 @@ void attachment_free(struct attachment *a, const char *why)
 
     if (why)
         audit_released(a, why);
+    while (!list_empty(&a->clearances))
+        clearance_free(LIST_FIRST(&a->clearances, struct clearance, of_attachment));
     list_remove(&a->of_tracee);
     list_remove(&a->of_session);
     a->session->n_attachments--;
@@ -113,7 +117,7 @@ void attachment_free(struct attachment *a, const char *why)
     tracee_release(t);
 }
 
-struct attachment *attachment_find(struct session *s, pid_t pid, const struct tracer *tracer)
+struct attachment *attachment_find(const struct session *s, pid_t pid, const struct tracer *tracer)
 {
     const struct index *ix = &s->broker->tracees;
     struct attachment *found = NULL;

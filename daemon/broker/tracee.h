@@ -29,14 +29,15 @@ struct attachment {
     struct list of_session;
     struct tracee *tracee;
     struct session *session;
-    uint64_t id;         /* no other has had it: a pid may be another process's by now */
-    uint64_t serial;     /* of the last event that went through the broker */
-    uint32_t n_threads;  /* when the tracer was asked last */
-    uint64_t since_usec; /* CLOCK_MONOTONIC; 0: a broker before us knew */
-    char *executable;    /* escaped; NULL: unknown */
-    unsigned right;  /* enum attach_grant: by what it was attached; a followed child's: nothing */
-    bool observe;    /* as it was attached, for the audit trail */
-    bool is_counted; /* in which it has no entry of its own */
+    uint64_t id;            /* no other has had it: a pid may be another process's by now */
+    uint64_t serial;        /* of the last event that went through the broker */
+    uint32_t n_threads;     /* when the tracer was asked last */
+    uint64_t since_usec;    /* CLOCK_MONOTONIC; 0: a broker before us knew */
+    char *executable;       /* escaped; NULL: unknown */
+    struct list clearances; /* connections that were authorised for it */
+    bool observe;           /* as it was attached */
+    bool plain;             /* its user's, without privilege, when it was attached */
+    bool is_counted;        /* in which it has no entry of its own */
 };
 
 /* The tracer may be NULL. A tracee that has neither attachments nor requests is gone with the next
@@ -55,4 +56,4 @@ int attachment_add(struct session *s, struct tracer *tracer, pid_t pid);
 void attachment_free(struct attachment *a, const char *why);
 
 /* `tracer` NULL: whichever holds it. NULL where the session doesn't trace the process. */
-struct attachment *attachment_find(struct session *s, pid_t pid, const struct tracer *tracer);
+struct attachment *attachment_find(const struct session *s, pid_t pid, const struct tracer *tracer);

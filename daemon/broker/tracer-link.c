@@ -13,6 +13,7 @@
 #include "daemon/broker/attach.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/clearance.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/flight.h"
 #include "daemon/broker/session.h"
@@ -163,16 +164,29 @@ static const struct wire_ops tracer_ops = {
 
 static int on_process_added(struct tracer *t, struct session *s, sd_bus_message *m)
 {
-    uint32_t pid;
+    const struct attachment *from;
+    const struct attach *by;
+    struct attachment *a;
+    uint32_t pid, parent;
     int r;
 
-    r = sd_bus_message_read(m, "u", &pid);
+    r = sd_bus_message_read(m, "uu", &pid, &parent);
     if (r < 0)
         return r;
     r = attachment_add(s, t, (pid_t)pid);
-    if (r > 0)
-        audit_attached(attachment_find(s, (pid_t)pid, t), attach_find(s, (pid_t)pid));
-    return r;
+    if (r <= 0)
+        return r;
+    a = attachment_find(s, (pid_t)pid, t);
+    by = parent == 0 ? attach_find(s, (pid_t)pid) : NULL;
+    from = parent > 0 ? attachment_find(s, (pid_t)parent, t) : NULL;
+    if (from) {
+        a->observe = from->observe;
+        a->plain = from->plain;
+    }
+    audit_attached(a, by);
+    if (by && by->caller)
+        return clearance_give(by->caller, a, by->grant, by->wish.observe);
+    return from ? clearances_inherit(a, from) : 0;
 }
 
 static int on_process_removed(struct tracer *t, struct session *s, sd_bus_message *m)

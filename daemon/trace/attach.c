@@ -411,7 +411,7 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
     settle_scan(t, scan.attachment, o);
 
     if (is_new)
-        t->hooks.process_added(s, process->pid, t->userdata);
+        t->hooks.process_added(s, process->pid, 0, t->userdata);
     if (o->stop)
         (void)trace_interrupt(t, s, process->pid, tid);
     return scan.n_attached > 0;

@@ -66,7 +66,7 @@ static void follow_into(struct trace *t, struct attachment *parent, struct proce
     a->all_stop = parent->all_stop;
     a->follow_threads = parent->follow_threads;
     a->follow_children = true;
-    t->hooks.process_added(a->session, p->pidref.pid, t->userdata);
+    t->hooks.process_added(a->session, p->pidref.pid, parent->process->pidref.pid, t->userdata);
     if (engine_add(child, a) < 0) {
         lose_to_limit(t, parent, child->tid);
         process_detach(t, a, REMOVED_LIMIT);

@@ -64,7 +64,7 @@ static void ignore_event(struct session *s, void *userdata)
 {
 }
 
-static void ignore_process(struct session *s, pid_t pid, void *userdata)
+static void ignore_process(struct session *s, pid_t pid, pid_t parent, void *userdata)
 {
 }
 

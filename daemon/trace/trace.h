@@ -27,8 +27,9 @@
 struct trace_hooks {
     /* A session's queue has taken in an event, or has had to drop one. */
     void (*event_queued)(struct session *s, void *userdata);
-    /* A session began to trace a process, or traces it no more (its last event is queued). */
-    void (*process_added)(struct session *s, pid_t pid, void *userdata);
+    /* A session began to trace a process, or traces it no more (its last event is queued). `parent`
+     * is the process from which it was followed; 0: it was attached. */
+    void (*process_added)(struct session *s, pid_t pid, pid_t parent, void *userdata);
     void (*process_removed)(struct session *s, pid_t pid, enum removal why, void *userdata);
 };
 

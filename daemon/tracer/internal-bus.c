@@ -449,7 +449,7 @@ const sd_bus_vtable internal_vtable[] = {
                             method_describe, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("Events", SD_BUS_ARGS("s", id, "a" PTRACED_EVENT_SIGNATURE, events), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Ready", SD_BUS_ARGS("s", id), 0),
-    SD_BUS_SIGNAL_WITH_ARGS("ProcessAdded", SD_BUS_ARGS("s", id, "u", pid), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("ProcessAdded", SD_BUS_ARGS("s", id, "u", pid, "u", parent), 0),
     SD_BUS_SIGNAL_WITH_ARGS("ProcessRemoved", SD_BUS_ARGS("s", id, "u", pid, "s", reason), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Lost", SD_BUS_ARGS("s", id, "t", total), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Idle", SD_BUS_NO_ARGS, 0),

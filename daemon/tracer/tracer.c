@@ -28,7 +28,7 @@ static void on_event_queued(struct session *core, void *userdata)
         t->output_pending = true;
 }
 
-static void on_process_added(struct session *core, pid_t pid, void *userdata)
+static void on_process_added(struct session *core, pid_t pid, pid_t parent, void *userdata)
 {
     const struct tracer_session *s = core->userdata;
     struct tracer *t = userdata;
@@ -37,7 +37,7 @@ static void on_process_added(struct session *core, pid_t pid, void *userdata)
     t->output_pending = true;
     if (t->bus)
         (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE,
-                                 "ProcessAdded", "su", s->id, (uint32_t)pid);
+                                 "ProcessAdded", "suu", s->id, (uint32_t)pid, (uint32_t)parent);
 }
 
 static void on_process_removed(struct session *core, pid_t pid, enum removal why, void *userdata)

@@ -46,7 +46,7 @@ static void on_queued(struct session *s, void *userdata)
     b->pending = true;
 }
 
-static void on_added(struct session *s, pid_t pid, void *userdata)
+static void on_added(struct session *s, pid_t pid, pid_t parent, void *userdata)
 {
 }
 

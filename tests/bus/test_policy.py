@@ -344,6 +344,106 @@ class Sessions(Policy):
                 self.assertIn(f"process {tracee.pid}", error.message)
 
 
+class Anew(Policy):
+    """A persistent session is for other connections of its user too, each of which is authorised anew."""
+
+    def persistent(self):
+        tracee = self.tracee_of(GAMES)
+        session = self.session_of(GAMES, lifetime="persistent")
+        return tracee, session, session.attach(tracee.pid)
+
+    def again(self, session, user=GAMES):
+        return self.service.connect_as(user).session(session.id)
+
+    def authorize(self, session, pid, **values):
+        return session.call("AuthorizeProcess", "ua{sv}", pid, options(**values))
+
+    def test_connection_that_was_authorised_does_what_the_first_one_could(self):
+        tracee, session, _ = self.persistent()
+        session.client.close()
+        again = self.again(session)
+        self.authorize(again, tracee.pid)
+        again.call("Subscribe")
+        again.process(tracee.pid).interrupt()
+        self.assertEqual(again.events_until(lambda e: e.kind == "stop")[-1].pid, tracee.pid)
+        self.assertTrue(again.process(tracee.pid).thread(tracee.pid).registers())
+        again.call("Continue", "a{sv}", options())
+        again.close()
+        self.assert_runs_free(tracee)
+
+    def test_polkit_decides_for_each_connection(self):
+        tracee = self.tracee_of(NEWS)
+        with polkit.acting_as(NEWS):
+            fd = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        session = self.session_of(NEWS, lifetime="persistent")
+        session.attach(tracee.pid, proof=wire.Variant("h", fd))
+        again = self.again(session, NEWS)
+        self.assert_error(ASK_ME, self.authorize, again, tracee.pid)
+        self.assert_error(ACCESS_DENIED, again.process(tracee.pid).interrupt)
+        self.authorize(again, tracee.pid, proof=wire.Variant("h", fd))
+        again.process(tracee.pid).interrupt()
+        again.process(tracee.pid).continue_()
+        other = self.again(session, GAMES)
+        self.assert_error(ACCESS_DENIED, self.authorize, other, tracee.pid)
+
+    def test_proof_is_not_enough_for_what_was_more_than_its_users(self):
+        """Such a process may come to that again, and the session keep it."""
+        tracee = self.tracee_of(GAMES, "gains", mode=0o4755)
+        session = self.session_of(GAMES, lifetime="persistent")
+        fd = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        session.attach(tracee.pid, proof=wire.Variant("h", fd))
+        error = self.assert_error("NotPermitted", self.authorize, self.again(session), tracee.pid,
+                                  proof=wire.Variant("h", fd))
+        self.assertIn("proof", error.message)
+
+    def test_children_that_are_followed_go_with_it(self):
+        tracee = self.tracee_of(GAMES, source="forks", args=("fork",))
+        session = self.session_of(GAMES, lifetime="persistent")
+        session.attach(tracee.pid, children="follow", stops=["exit"])
+        again = self.again(session)
+        self.authorize(again, tracee.pid)
+        again.call("Subscribe")
+        tracee.say("go")
+        child = again.events_until(lambda e: e.kind == "exit" and e.pid != tracee.pid)[-1].pid
+        self.assertTrue(again.process(child).thread(child).registers())
+        again.process(child).continue_()
+        self.assertIn(f"child={child}", tracee.listen())
+
+    def test_nothing_new_comes_to_who_gets_the_events(self):
+        _, session, _ = self.persistent()
+        second = self.tracee_of(GAMES, "second")
+        again = self.again(session)
+        session.call("Subscribe")
+        error = self.assert_error(ACCESS_DENIED, again.attach, second.pid)
+        self.assertIn("events", error.message)
+        session.call("Unsubscribe")
+        again.attach(second.pid)
+        self.assert_error(ACCESS_DENIED, session.call, "Subscribe")
+        self.authorize(session, second.pid)
+        session.call("Subscribe")
+
+    def test_what_is_not_traced_is_not_authorised(self):
+        tracee, session, process = self.persistent()
+        again = self.again(session)
+        for pid in (0, os.getpid(), 2**32 - 1):
+            self.assert_error("NotAttached", self.authorize, again, pid)
+        self.assert_error("InvalidOption", self.authorize, again, tracee.pid, access="control")
+        process.detach()
+        self.assert_error("NotAttached", self.authorize, again, tracee.pid)
+        self.assert_error(ACCESS_DENIED, again.call, "GetEvent", "t", 0)
+        client_session = self.session_of(GAMES)
+        client_session.attach(tracee.pid)
+        self.assert_error(ACCESS_DENIED, self.authorize, self.again(client_session), tracee.pid)
+
+    def test_root_needs_none(self):
+        tracee, session, _ = self.persistent()
+        ours = self.connect().session(session.id)
+        self.authorize(ours, tracee.pid)
+        ours.process(tracee.pid).interrupt()
+
+
 class ManagingService(Service):
     rules = Service.rules + f"""
     if (subject.user == "{NEWS}" && (action.id == "org.ptraced.Tracer1.manage" ||

@@ -4,11 +4,14 @@
 
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
+#include "daemon/broker/attach.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/clearance.h"
 #include "daemon/broker/introspect.h"
 #include "daemon/broker/session.h"
+#include "daemon/broker/tracee.h"
 #include "tests/unit/bus-fixture.h"
 
 #define SOMEBODY 4711u
@@ -31,6 +34,7 @@ static const char *verdict(struct bus_fixture *f, enum broker_mode mode, uid_t c
     struct broker b = {.mode = mode};
     const struct caller c = {.broker = &b, .uid = caller, .name = (char[]){":1.1"}};
 
+    list_init(&b.attaches);
     assert_return_code(
         sd_bus_message_new_method_call(f->sender, &m, NULL, PTRACED_ROOT_PATH, interface, member),
         0);
@@ -89,14 +93,17 @@ static void others_may_only_have_sessions(struct bus_fixture *f, const char *int
                                                     "Close",         NULL};
     static const char *const of_root[] = {"OpenMemory", "OpenMaps", "OpenMappedFile",
                                           "ReadMappedFile", NULL};
-    const struct session held = {.uid = SOMEBODY, .holder = (char[]){":1.1"}};
-    const struct session own = {.uid = SOMEBODY, .holder = (char[]){":1.2"}};
+    struct session held = {.uid = SOMEBODY, .holder = (char[]){":1.1"}};
+    struct session own = {.uid = SOMEBODY, .holder = (char[]){":1.2"}};
     const struct session others = {.uid = SOMEBODY_ELSE, .holder = (char[]){":1.1"}};
     const bool process = strstr(interface, "Manager") || strstr(interface, "Session");
     const bool any = is_in(member, of_any_connection) && (process || strcmp(member, "Close") == 0);
-    const char *verdict_held = verdict(f, BROKER_SYSTEM, SOMEBODY, &held, interface, member);
-    const char *verdict_own = verdict(f, BROKER_SYSTEM, SOMEBODY, &own, interface, member);
+    const char *verdict_held, *verdict_own;
 
+    list_init(&held.attachments);
+    list_init(&own.attachments);
+    verdict_held = verdict(f, BROKER_SYSTEM, SOMEBODY, &held, interface, member);
+    verdict_own = verdict(f, BROKER_SYSTEM, SOMEBODY, &own, interface, member);
     assert_int_equal(verdict_held == NULL, !is_in(member, of_root));
     assert_int_equal(verdict_own == NULL, any);
     if (!is_in(member, of_any_connection) || strcmp(member, "GetSession") == 0)
@@ -153,19 +160,70 @@ static void test_what_is_in_no_table_is_refused(void **state)
 
 static void test_lists_show_what_may_be_seen(void **state)
 {
-    const struct session s = {.uid = SOMEBODY, .holder = (char[]){":1.2"}};
+    struct session s = {.uid = SOMEBODY, .holder = (char[]){":1.2"}};
     struct broker b = {.mode = BROKER_SYSTEM};
     const struct caller root = {.broker = &b, .name = (char[]){":1.1"}};
     const struct caller holder = {.broker = &b, .uid = SOMEBODY, .name = (char[]){":1.2"}};
     const struct caller own = {.broker = &b, .uid = SOMEBODY, .name = (char[]){":1.3"}};
     const struct caller other = {.broker = &b, .uid = SOMEBODY_ELSE, .name = (char[]){":1.2"}};
 
+    list_init(&s.attachments);
+    list_init(&b.attaches);
     assert_true(auth_may_see(&root, &s) && auth_may_see_processes(&root, &s));
     assert_true(auth_may_see(&holder, &s) && auth_may_see_processes(&holder, &s));
     assert_true(auth_may_see(&own, &s) && !auth_may_see_processes(&own, &s));
     assert_false(auth_may_see(&other, &s) || auth_may_see_processes(&other, &s));
     b.mode = BROKER_EMBEDDED;
     assert_true(auth_may_see(&other, &s) && auth_may_see_processes(&other, &s));
+}
+
+/* By another connection of the same user, of a persistent session. */
+static void test_clearance_is_for_each_attachment(void **state)
+{
+    struct broker b = {.mode = BROKER_SYSTEM};
+    struct session s = {
+        .broker = &b, .uid = SOMEBODY, .holder = (char[]){":1.2"}, .persistent = true};
+    struct caller c = {.broker = &b, .uid = SOMEBODY, .name = (char[]){":1.3"}};
+    struct attachment first = {.session = &s}, second = {.session = &s}, child = {.session = &s};
+    struct attach attach = {.session = &s};
+
+    list_init(&s.attachments);
+    list_init(&b.attaches);
+    list_init(&c.clearances);
+    list_init(&first.clearances);
+    list_init(&second.clearances);
+    list_init(&child.clearances);
+    assert_false(auth_may_use_all(&c, &s)); /* nothing is there that it was authorised for */
+    list_append(&s.attachments, &first.of_session);
+    assert_false(auth_may_use(&c, &first) || auth_may_use_all(&c, &s));
+
+    assert_return_code(clearance_give(&c, &first, ATTACH_OWN, true), 0);
+    assert_false(auth_may_use(&c, &first)); /* the session may do more with it */
+    assert_return_code(clearance_give(&c, &first, ATTACH_OWN, false), 0);
+    assert_true(auth_may_use(&c, &first) && auth_may_use_all(&c, &s));
+    assert_return_code(clearance_give(&c, &first, ATTACH_OWN, true), 0);
+    assert_true(auth_may_use(&c, &first));
+
+    list_append(&s.attachments, &second.of_session);
+    assert_true(auth_may_use(&c, &first));
+    assert_false(auth_may_use(&c, &second) || auth_may_use_all(&c, &s));
+    second.observe = true;
+    assert_return_code(clearance_give(&c, &second, ATTACH_OTHER, true), 0);
+    assert_true(auth_may_use_all(&c, &s));
+
+    list_append(&s.attachments, &child.of_session);
+    assert_false(auth_may_use(&c, &child));
+    assert_return_code(clearances_inherit(&child, &first), 0);
+    assert_true(auth_may_use(&c, &child) && auth_may_use_all(&c, &s));
+    assert_int_equal(clearance_find(&c, &child)->right, ATTACH_NOTHING);
+
+    /* Another connection is about to attach something. */
+    list_append(&b.attaches, &attach.attaches);
+    assert_true(auth_may_use(&c, &first));
+    assert_false(auth_may_use_all(&c, &s));
+    while (!list_empty(&c.clearances))
+        clearance_free(LIST_FIRST(&c.clearances, struct clearance, of_caller));
+    assert_false(auth_may_use(&c, &first));
 }
 
 static void test_session_numbers(void **state)
@@ -193,6 +251,7 @@ int main(void)
         WITH_BUS(test_user_bus_is_for_its_owner),
         WITH_BUS(test_what_is_in_no_table_is_refused),
         cmocka_unit_test(test_lists_show_what_may_be_seen),
+        cmocka_unit_test(test_clearance_is_for_each_attachment),
         cmocka_unit_test(test_session_numbers),
     };
 

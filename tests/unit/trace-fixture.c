@@ -18,7 +18,7 @@ static void on_event(struct session *s, void *userdata)
 {
 }
 
-static void on_added(struct session *s, pid_t pid, void *userdata)
+static void on_added(struct session *s, pid_t pid, pid_t parent, void *userdata)
 {
 }
 

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/broker/attach.h"
+#include "daemon/broker/caller.h"
+#include "daemon/broker/clearance.h"
+#include "daemon/broker/tracee.h"
+
+static struct clearance *find(const struct caller *c, const struct attachment *a)
+{
+    LIST_FOREACH(struct clearance, clearance, &a->clearances, of_attachment)
+        if (clearance->caller == c)
+            return clearance;
+    return NULL;
+}
+
+const struct clearance *clearance_find(const struct caller *c, const struct attachment *a)
+{
+    return find(c, a);
+}
+
+int clearance_give(struct caller *c, struct attachment *a, unsigned right, bool observe)
+{
+    struct clearance *clearance = find(c, a);
+
+    if (clearance && !clearance->observe && observe)
+        return 0;
+    if (!clearance) {
+        clearance = malloc(sizeof(*clearance));
+        if (!clearance)
+            return -ENOMEM;
+        *clearance = (struct clearance){.caller = c, .attachment = a};
+        list_append(&c->clearances, &clearance->of_caller);
+        list_append(&a->clearances, &clearance->of_attachment);
+    }
+    clearance->right = right;
+    clearance->observe = observe;
+    return 0;
+}
+
+void clearance_free(struct clearance *clearance)
+{
+    list_remove(&clearance->of_caller);
+    list_remove(&clearance->of_attachment);
+    free(clearance);
+}
+
+bool clearance_is_enough(const struct clearance *clearance)
+{
+    return clearance && (!clearance->observe || clearance->attachment->observe);
+}
+
+int clearances_inherit(struct attachment *child, const struct attachment *parent)
+{
+    int r, error = 0;
+
+    LIST_FOREACH(struct clearance, clearance, &parent->clearances, of_attachment) {
+        r = clearance_give(clearance->caller, child, ATTACH_NOTHING, clearance->observe);
+        if (r < 0)
+            error = r;
+    }
+    return error;
+}
