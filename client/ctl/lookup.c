@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bus-api/paths.h"
+#include "client/ctl/agent.h"
 #include "client/ctl/context.h"
 #include "client/ctl/exit-code.h"
 #include "client/ctl/lookup.h"
@@ -82,16 +85,89 @@ bool lookup_means(const struct ptraced_tracee_info *tracee, int n_arguments,
     return n_arguments == 0;
 }
 
-int lookup_session(struct context *c, const char *id, bool subscribe, ptraced_session **ret)
+int lookup_session(struct context *c, const char *id, ptraced_session **ret)
 {
     int r;
 
     if (!ptraced_session_id_valid(id))
         return report_usage("Not a session id: '%s'. They look like 's1'.", id);
-    r = ptraced_session_get(c->connection, id, subscribe, ret);
+    r = ptraced_session_get(c->connection, id, false, ret);
     if (r < 0)
         return report_failure(c, r, 0, "Failed to use session %s", id);
     return CTL_OK;
+}
+
+int lookup_session_events(struct context *c, const char *id, ptraced_session **ret)
+{
+    _cleanup_(ptraced_session_unrefp) ptraced_session *session = NULL;
+    int r;
+
+    r = lookup_session(c, id, &session);
+    if (r == CTL_OK)
+        r = lookup_authorize(c, session, 0);
+    if (r != CTL_OK)
+        return r;
+    r = ptraced_session_get(c->connection, id, true, ret);
+    if (r < 0)
+        return report_failure(c, r, 0, "Failed to get the events of session %s", id);
+    return CTL_OK;
+}
+
+static bool is_asked(struct context *c)
+{
+    switch (ptraced_get_transport(c->connection)) {
+    case PTRACED_TRANSPORT_SYSTEM:
+        return geteuid() != 0;
+    case PTRACED_TRANSPORT_REMOTE:
+    case PTRACED_TRANSPORT_MACHINE:
+        return true; /* it knows who we are there */
+    default:
+        return false;
+    }
+}
+
+static int authorize_one(struct context *c, ptraced_session *session, pid_t pid)
+{
+    int r;
+
+    agent_open(c, &pid, 1);
+    r = ptraced_authorize(session, pid);
+    agent_close();
+    /* What is gone, the next call says. */
+    if (r >= 0 || r == -ESRCH || r == -EUNATCH || r == -ENXIO)
+        return CTL_OK;
+    return report_failure(c, r, pid, "Failed to use session %s for process %d",
+                          ptraced_session_get_id(session), pid);
+}
+
+int lookup_authorize(struct context *c, ptraced_session *session, pid_t pid)
+{
+    _cleanup_free_ struct ptraced_tracee_info *tracees = NULL;
+    const char *id = ptraced_session_get_id(session);
+    int n, r = CTL_OK;
+
+    if (!is_asked(c))
+        return CTL_OK;
+    if (pid > 0)
+        return authorize_one(c, session, pid);
+    n = ptraced_list_tracees(c->connection, &tracees);
+    if (n < 0)
+        return report_failure(c, n, 0, "Failed to list traced processes");
+    for (int i = 0; i < n && r == CTL_OK; i++)
+        if (strcmp(tracees[i].session, id) == 0)
+            r = authorize_one(c, session, tracees[i].pid);
+    return r;
+}
+
+void lookup_try_authorize(struct context *c, const struct lookup *l, ptraced_session *session)
+{
+    const char *id = ptraced_session_get_id(session);
+
+    if (!is_asked(c))
+        return;
+    for (int i = 0; i < l->n_tracees; i++)
+        if (strcmp(l->tracees[i].session, id) == 0)
+            (void)ptraced_authorize(session, l->tracees[i].pid);
 }
 
 /* Names the sessions that trace a process, in "s1, s4". */
@@ -112,7 +188,7 @@ int lookup_session_of(struct context *c, const struct lookup *l, pid_t pid, ptra
     int n = 0, r;
 
     if (id)
-        return lookup_session(c, id, false, ret);
+        return lookup_session(c, id, ret);
     for (int i = 0; i < l->n_tracees; i++)
         if (l->tracees[i].pid == pid) {
             id = l->tracees[i].session;
@@ -124,5 +200,5 @@ int lookup_session_of(struct context *c, const struct lookup *l, pid_t pid, ptra
                             pid, names);
     }
     r = check_pid(l, pid);
-    return r == CTL_OK ? lookup_session(c, id, false, ret) : r;
+    return r == CTL_OK ? lookup_session(c, id, ret) : r;
 }

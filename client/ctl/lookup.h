@@ -26,8 +26,15 @@ int lookup_check(const struct lookup *l, int n_arguments, char *const arguments[
 bool lookup_means(const struct ptraced_tracee_info *tracee, int n_arguments,
                   char *const arguments[]);
 
-/* Takes up a session by its id, having checked that it is one. */
-int lookup_session(struct context *c, const char *id, bool subscribe, ptraced_session **ret);
+/* Takes up a session by its id, having checked that it is one; and subscribes to its events. */
+int lookup_session(struct context *c, const char *id, ptraced_session **ret);
+int lookup_session_events(struct context *c, const char *id, ptraced_session **ret);
+
+/* Where the service asks, of what another ptracectl has attached: has it ask about a process of the
+ * session, or about all of them (pid 0). */
+int lookup_authorize(struct context *c, ptraced_session *session, pid_t pid);
+/* The same of all, as far as nobody has to be asked, and without a word. */
+void lookup_try_authorize(struct context *c, const struct lookup *l, ptraced_session *session);
 
 /* The session to use for a process: that of -s, else the one that traces it. Several: an error
  * that names them. */

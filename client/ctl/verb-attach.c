@@ -17,7 +17,7 @@ static int open_session(struct context *c, ptraced_session **ret)
     int r;
 
     if (o->session)
-        return lookup_session(c, o->session, false, ret);
+        return lookup_session(c, o->session, ret);
     r = ptraced_session_new(c->connection, o->name, PTRACED_SESSION_PERSISTENT, ret);
     if (r < 0)
         return report_failure(c, r, 0, "Failed to make a session");

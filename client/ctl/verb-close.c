@@ -11,7 +11,7 @@ static int close_session(struct context *c, const char *id)
     _cleanup_(ptraced_session_unrefp) ptraced_session *session = NULL;
     int r;
 
-    r = lookup_session(c, id, false, &session);
+    r = lookup_session(c, id, &session);
     if (r != CTL_OK)
         return r;
     r = ptraced_session_close(session);

@@ -15,6 +15,7 @@ struct action {
     int (*call)(ptraced_session *s, pid_t pid, pid_t tid);
     const char *verb;
     const char *nothing; /* what 0 means for a single thread */
+    bool asks;           /* to do it to a whole session takes what a process takes */
 };
 
 static int act(struct context *c, const struct action *a, ptraced_session *session, pid_t pid,
@@ -40,7 +41,9 @@ static int act_on_session(struct context *c, const struct action *a, const char 
     _cleanup_(ptraced_session_unrefp) ptraced_session *session = NULL;
     int r;
 
-    r = lookup_session(c, id, false, &session);
+    r = lookup_session(c, id, &session);
+    if (r == CTL_OK && a->asks)
+        r = lookup_authorize(c, session, 0);
     return r == CTL_OK ? act(c, a, session, 0, 0) : r;
 }
 
@@ -79,6 +82,8 @@ static int act_on_target(struct context *c, const struct action *a, const struct
     if (r < 0)
         return report_usage("Neither a PID nor PID:TID: '%s'", target);
     r = lookup_session_of(c, l, pid, &session);
+    if (r == CTL_OK)
+        r = lookup_authorize(c, session, pid);
     return r == CTL_OK ? act(c, a, session, pid, tid) : r;
 }
 
@@ -123,7 +128,8 @@ static int control(struct context *c, const struct action *a, int n_arguments, c
 
 int verb_interrupt(struct context *c, int n_arguments, char **arguments)
 {
-    static const struct action action = {ptraced_interrupt, "interrupt", "was stopped already"};
+    static const struct action action = {ptraced_interrupt, "interrupt", "was stopped already",
+                                         true};
 
     return control(c, &action, n_arguments, arguments);
 }
@@ -131,15 +137,15 @@ int verb_interrupt(struct context *c, int n_arguments, char **arguments)
 int verb_continue(struct context *c, int n_arguments, char **arguments)
 {
     static const struct action action = {ptraced_continue, "continue",
-                                         "was not stopped by the session"};
+                                         "was not stopped by the session", true};
 
     return control(c, &action, n_arguments, arguments);
 }
 
 int verb_detach(struct context *c, int n_arguments, char **arguments)
 {
-    static const struct action action = {ptraced_detach, "detach from",
-                                         "was not attached any more"};
+    static const struct action action = {ptraced_detach, "detach from", "was not attached any more",
+                                         false};
 
     return control(c, &action, n_arguments, arguments);
 }

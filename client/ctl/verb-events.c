@@ -66,7 +66,7 @@ static int start(struct context *c, struct follow *f)
 
     f->until_closed = o->session;
     if (o->session)
-        return lookup_session(c, o->session, true, &f->session);
+        return lookup_session_events(c, o->session, &f->session);
     /* What would stop could be continued by nobody: the session ends with this command, and
      * nobody else reaches its broker. */
     if (o->stops && ptraced_get_transport(c->connection) == PTRACED_TRANSPORT_EMBEDDED)

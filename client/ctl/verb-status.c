@@ -16,6 +16,7 @@
 struct held {
     ptraced_event **events;
     int n;
+    bool unknown; /* to us */
 };
 
 static void held_done(struct held *h)
@@ -25,16 +26,26 @@ static void held_done(struct held *h)
     free(h->events);
 }
 
-static int read_held(struct context *c, const char *id, struct held *ret)
+static int read_held(struct context *c, const struct lookup *l, const char *id, struct held *ret)
 {
     _cleanup_(ptraced_session_unrefp) ptraced_session *session = NULL;
     struct held h = {0};
     int r;
 
     r = ptraced_session_get(c->connection, id, false, &session);
+    if (r >= 0)
+        lookup_try_authorize(c, l, session);
     h.n = r < 0 ? r : ptraced_session_list_stopped(session, &h.events);
     if (h.n == -ENXIO) /* closed since the list was made */
         return CTL_OK;
+    if (h.n == -EACCES) {
+        report_notice(&c->options,
+                      "What session %s holds stopped is for those connections alone that were "
+                      "authorised for what it traces.",
+                      id);
+        ret->unknown = true;
+        return CTL_OK;
+    }
     if (h.n < 0)
         return report_failure(c, h.n, 0, "Failed to list the stopped threads of session %s", id);
     *ret = h;
@@ -87,17 +98,23 @@ static bool shows_session(const struct view *v, const char *id)
     return false;
 }
 
+static void write_held(struct json *j, const struct ptraced_tracee_info *t, const struct held *h)
+{
+    json_open_array(j, "stopped");
+    for (int i = 0; i < h->n; i++)
+        if (ptraced_event_get_pid(h->events[i]) == t->pid)
+            event_write_json(j, h->events[i]);
+    json_close_array(j);
+}
+
 static void write_tracee(struct json *j, const struct ptraced_tracee_info *t, const struct held *h)
 {
     json_open_object(j, NULL);
     json_integer(j, "pid", t->pid);
     json_unsigned(j, "uid", t->uid);
     json_unsigned(j, "threads", t->threads);
-    json_open_array(j, "stopped");
-    for (int i = 0; i < h->n; i++)
-        if (ptraced_event_get_pid(h->events[i]) == t->pid)
-            event_write_json(j, h->events[i]);
-    json_close_array(j);
+    if (!h->unknown)
+        write_held(j, t, h);
     json_close_object(j);
 }
 
@@ -107,7 +124,7 @@ static int write_session(struct view *v, const struct ptraced_session_info *s)
     struct json *j = &v->json;
     int r;
 
-    r = read_held(v->c, s->id, &h);
+    r = read_held(v->c, &v->lookup, s->id, &h);
     json_open_object(j, NULL);
     json_string(j, "id", s->id);
     json_unsigned(j, "uid", s->uid);
@@ -168,7 +185,7 @@ static int print_session(struct view *v, const struct ptraced_session_info *s)
     _cleanup_free_ char *name = strdup(s->name ?: "");
     int r;
 
-    r = read_held(v->c, s->id, &h);
+    r = read_held(v->c, &v->lookup, s->id, &h);
     if (!name)
         return report_no_memory();
     text_make_printable(name, strlen(name));

@@ -45,6 +45,11 @@ static int add_process(struct context *c, struct table *table,
     int r, n;
 
     r = ptraced_session_get(c->connection, tracee->session, false, &session);
+    if (r >= 0) {
+        r = lookup_authorize(c, session, tracee->pid);
+        if (r != CTL_OK)
+            return r;
+    }
     n = r < 0 ? r : ptraced_list_threads(session, tracee->pid, &threads);
     /* It has ended, or was let go, since the list was made. */
     if (n == -ESRCH || n == -EUNATCH || n == -ENXIO)

@@ -188,6 +188,40 @@ _public_ int ptraced_attach_thread(ptraced_session *s, pid_t tid,
     return added;
 }
 
+static int authorize_with(ptraced_session *s, pid_t pid, int proof)
+{
+    static const struct ptraced_attach_options nothing = {.size = sizeof(nothing)};
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    ptraced *p = s->connection;
+    char path[PTRACED_PATH_MAX];
+    int r;
+
+    r = connection_new_call(p, ptraced_path_session(path, s->id), PTRACED_SESSION_INTERFACE,
+                            "AuthorizeProcess", &m);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(m, "u", (uint32_t)pid);
+    if (r >= 0)
+        r = append_options(m, &nothing, proof);
+    if (r < 0)
+        return connection_fail(p, r, "Failed to ask for process %d: %s", pid, strerror(-r));
+    return connection_send_asking(p, m, NULL);
+}
+
+_public_ int ptraced_authorize(ptraced_session *s, pid_t pid)
+{
+    int proof, r;
+
+    if (pid <= 0)
+        return connection_fail(s->connection, -EINVAL, "This is no process id: %d", pid);
+    proof = proof_open(s->connection, "AttachProcess", pid);
+    r = authorize_with(s, pid, proof);
+    if (proof < 0)
+        return r;
+    close(proof);
+    return r == -EPERM ? authorize_with(s, pid, -1) : r;
+}
+
 int session_set_filter(ptraced_session *s, pid_t pid, const char *const *kinds,
                        const char *const *stops)
 {

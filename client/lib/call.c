@@ -35,7 +35,7 @@ static const char *message_of(const sd_bus_error *error)
 
     if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) && error->message &&
         strncmp(error->message, rejected, strlen(rejected)) == 0)
-        return "The policy of the bus lets root alone call the service";
+        return "The policy of the bus does not let you call the service";
     return error->message;
 }
 

@@ -437,6 +437,44 @@ class Anew(Policy):
         client_session.attach(tracee.pid)
         self.assert_error(ACCESS_DENIED, self.authorize, self.again(client_session), tracee.pid)
 
+    def ptracectl_of(self, name, *arguments, code=0):
+        """With no more rights than its user has."""
+        user = pwd.getpwnam(name)
+        ctl = os.path.join(self.scratch, "ptracectl")
+        if not os.path.exists(ctl):
+            polkit.copy_program(CTL, self.scratch, "ptracectl")
+        library = os.path.dirname(os.path.join(BUILD, "client/lib/libptraced.so.0"))
+        done = subprocess.run([ctl, "--system", *arguments], capture_output=True, text=True, timeout=20, check=False,
+                              user=user.pw_uid, group=user.pw_gid, extra_groups=[],
+                              env={"DBUS_SYSTEM_BUS_ADDRESS": self.service.address, "PATH": "/usr/bin",
+                                   "LD_LIBRARY_PATH": library})
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done
+
+    def test_ptracectl_sends_it_by_itself(self):
+        """With each call: every one is another connection."""
+        tracee = self.tracee_of(NEWS)
+        session = self.ptracectl_of(NEWS, "attach", str(tracee.pid)).stdout.strip()
+        self.assertNotEqual(procfs.tracer_pid(tracee.pid), 0)
+        self.ptracectl_of(NEWS, "interrupt", str(tracee.pid))
+        self.assertIn(f"{tracee.pid} stopped by ", self.ptracectl_of(NEWS, "status").stdout)
+        self.assertIn(f" {tracee.pid} ", self.ptracectl_of(NEWS, "threads", str(tracee.pid)).stdout)
+        self.ptracectl_of(NEWS, "continue", "--all", "-s", session)
+        self.assert_advances(lambda: tracee.ask()["progress"])
+        self.ptracectl_of(NEWS, "interrupt", "-s", session, str(tracee.pid))
+        self.ptracectl_of(NEWS, "detach", str(tracee.pid))
+        self.ptracectl_of(NEWS, "close", session)
+        self.assert_runs_free(tracee)
+
+    def test_ptracectl_says_what_it_may_not_do(self):
+        mine = self.tracee_of(GAMES)
+        theirs = self.session_of(GAMES) # it lives as long as its connection, which alone uses it
+        theirs.attach(mine.pid)
+        done = self.ptracectl_of(GAMES, "interrupt", str(mine.pid), code=4)
+        self.assertIn(f"Failed to use session {theirs.id} for process {mine.pid}", done.stderr)
+        done = self.ptracectl_of(GAMES, "status")
+        self.assertIn(f"What session {theirs.id} holds stopped is for those connections alone", done.stderr)
+
     def test_root_needs_none(self):
         tracee, session, _ = self.persistent()
         ours = self.connect().session(session.id)
@@ -677,19 +715,6 @@ class Proof(Policy):
         session.events_until(lambda e: e.kind == "stop")
         process.continue_()
         self.assert_error("NotPermitted", session.attach, tracee.pid)
-
-    def test_ptracectl_sends_it_by_itself(self):
-        tracee = self.tracee_of(GAMES)
-        user = pwd.getpwnam(GAMES)
-        ctl = polkit.copy_program(CTL, self.scratch, "ptracectl")
-        environment = {"DBUS_SYSTEM_BUS_ADDRESS": self.service.address, "PATH": "/usr/bin"}
-        library = os.path.dirname(os.path.join(BUILD, "client/lib/libptraced.so.0"))
-        done = subprocess.run([ctl, "--system", "attach", str(tracee.pid)], capture_output=True, text=True, timeout=20,
-                              check=False, user=user.pw_uid, group=user.pw_gid, extra_groups=[],
-                              env={**environment, "LD_LIBRARY_PATH": library})
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertNotEqual(procfs.tracer_pid(tracee.pid), 0)
-        self.connect().session(done.stdout.strip()).close()
 
     def test_who_gets_no_proof_has_none(self):
         tracee = self.tracee_of(NEWS)

@@ -216,6 +216,12 @@ int ptraced_attach_pidfd(ptraced_session *s, int pidfd, const struct ptraced_att
 /** Attaches to one thread. 1 where it is new, 0 where the session had it already. */
 int ptraced_attach_thread(ptraced_session *s, pid_t tid, const struct ptraced_attach_options *o);
 
+/** Authorises this connection for a process that another one has attached in a persistent session:
+ *  proved by the library where the kernel would let the caller trace it, and else asked of polkit.
+ *  Children that are followed from there go with it. -ENOTCONN (NotAttached): the session does not
+ *  trace it. */
+int ptraced_authorize(ptraced_session *s, pid_t pid);
+
 /** Chooses anew which kinds of a process are reported and which stop, both as in the attach
  *  options: NULL is every kind but system calls and seccomp, and none. */
 int ptraced_set_event_filter(ptraced_session *s, pid_t pid, const char **kinds, const char **stops);
