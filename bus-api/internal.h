@@ -11,9 +11,6 @@
 #define PTRACED_TRACER_PATH "/org/ptraced/Tracer"
 #define PTRACED_TRACER_INTERFACE "org.ptraced.Internal1.Tracer"
 
-/* Events that a session's queue holds at one tracer before those that stop nothing are dropped. */
-#define PTRACED_QUEUE_MAX 1024u
-
 /* ThreadEvents that a tracer may send ahead of the broker's Credit, per session. */
 #define PTRACED_STREAM_WINDOW 256u
 

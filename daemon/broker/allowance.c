@@ -3,27 +3,33 @@
 #include <stddef.h>
 
 #include "daemon/broker/allowance.h"
+#include "daemon/broker/limits.h"
 
 static const struct {
-    uint64_t max;   /* of a user, in usec */
-    uint64_t once;  /* at a time */
+    enum limit max; /* of a user, in milliseconds */
+    uint64_t once;  /* at a time, in usec */
     unsigned share; /* of the time that passes, one such part comes back */
 } kinds[_ALLOWANCE_MAX] = {
-    [ALLOWANCE_OBSERVE] = {.max = 5000000, .once = 250000, .share = 4},
-    [ALLOWANCE_RAISED] = {.max = 500000, .once = 100000, .share = 50},
+    [ALLOWANCE_OBSERVE] = {.max = LIMIT_OBSERVE, .once = 250000, .share = 4},
+    [ALLOWANCE_RAISED] = {.max = LIMIT_RAISED, .once = 100000, .share = 50},
 };
+
+static uint64_t max_of(enum allowance which)
+{
+    return (uint64_t)limit_value(kinds[which].max) * 1000;
+}
 
 static uint64_t left_at(const struct allowance_user *u, enum allowance which, uint64_t now)
 {
     uint64_t left = u->left[which] + (now - u->at_usec) / kinds[which].share;
 
-    return u->at_usec == 0 || left > kinds[which].max ? kinds[which].max : left;
+    return u->at_usec == 0 || left > max_of(which) ? max_of(which) : left;
 }
 
 static bool has_all(const struct allowance_user *u, uint64_t now)
 {
     for (enum allowance which = 0; which < _ALLOWANCE_MAX; which++)
-        if (left_at(u, which, now) < kinds[which].max)
+        if (left_at(u, which, now) < max_of(which))
             return false;
     return true;
 }

@@ -14,6 +14,7 @@
 #include "daemon/broker/clearance.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/grant.h"
+#include "daemon/broker/limits.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
 #include "daemon/broker/tracee.h"
@@ -199,9 +200,10 @@ static int send_open(struct attach *a)
     r = tracer_new_call(t, "OpenSession", &m);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(m, "susssb", s->id, (uint32_t)s->uid, s->name, s->owner,
+    r = sd_bus_message_append(m, "susssbuuu", s->id, (uint32_t)s->uid, s->name, s->owner,
                               s->persistent ? PTRACED_LIFETIME_PERSISTENT : PTRACED_LIFETIME_CLIENT,
-                              (int)s->queue);
+                              (int)s->queue, limit_value(LIMIT_QUEUE),
+                              limit_value(LIMIT_BREAKPOINTS), limit_value(LIMIT_THREADS));
     if (r < 0)
         return r;
     r = share_get(a->session, t, &share);

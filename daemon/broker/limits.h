@@ -14,6 +14,12 @@ enum limit {
     LIMIT_TRACERS,      /* for each user but root; the keeper counts them */
     LIMIT_ATTACHES,     /* within a minute, for each user but root */
     LIMIT_NEW_SESSIONS, /* within a minute, for each user but root */
+    LIMIT_THREADS,      /* for each tracer */
+    LIMIT_BREAKPOINTS,  /* for each session, in one process */
+    LIMIT_QUEUE,        /* events, for each session, at one tracer */
+    LIMIT_FLIGHT,       /* KiB of calls under way to tracers, for each user but root */
+    LIMIT_OBSERVE,      /* milliseconds, see allowance.h */
+    LIMIT_RAISED,       /* the same */
     LIMIT_SUBSCRIBERS,  /* for each session */
     LIMIT_WAITERS,      /* GetEvent calls that wait, for each session */
     LIMIT_ROUTED,       /* calls under way to one tracer */

@@ -12,7 +12,6 @@
 #define CALL_BYTES_MAX ((1024u + 768u) * 1024u)
 #define CONTINUE_BYTES_MAX (4u * 1024u)
 #define OPTIONS_BYTES_MAX (64u * 1024u)
-#define FLIGHT_BYTES_MAX (8u * 1024u * 1024u) /* to tracers, for each user */
 
 struct measure {
     size_t n_bytes; /* about: of strings and numbers, not of what holds them together */

@@ -130,13 +130,10 @@ static int check_size(const struct session *s, const struct caller *c, sd_bus_me
         return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "%s takes no descriptor",
                                  sd_bus_message_get_member(call));
     *ret_bytes = size.n_bytes;
-    if (auth_is_unlimited(c) ||
-        flight_count_bytes(s->broker, s->uid) + size.n_bytes <= FLIGHT_BYTES_MAX)
+    if (auth_is_unlimited(c) || flight_count_bytes(s->broker, s->uid) + size.n_bytes <=
+                                    (size_t)limit_value(LIMIT_FLIGHT) * 1024)
         return 0;
-    return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                             "Calls of user %u that carry %u MiB are under way to tracers already; "
-                             "wait for some of the answers first",
-                             s->uid, FLIGHT_BYTES_MAX / 1024 / 1024);
+    return limit_check(LIMIT_FLIGHT, SIZE_MAX, error);
 }
 
 /* An answer may be a megabyte of memory, and is kept until it is read. */

@@ -16,6 +16,7 @@
 #include "daemon/broker/clearance.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/flight.h"
+#include "daemon/broker/limits.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
 #include "daemon/broker/tracee.h"
@@ -162,6 +163,30 @@ static const struct wire_ops tracer_ops = {
     .gone = tracer_gone,
 };
 
+static bool is_one_too_many(const struct session *s)
+{
+    return session_count_tracees(s->broker, s->uid) > limit_value(LIMIT_TRACEES);
+}
+
+static void on_lose_answered(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
+{
+    struct broker *b = userdata;
+
+    if (error)
+        log_debug(&b->log, "Letting a followed child go failed, ignoring: %s", error->message);
+}
+
+/* A child that is followed attaches by itself. */
+static int lose(struct tracer *t, const struct session *s, pid_t pid)
+{
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    int r = tracer_new_call(t, "Lose", &m);
+
+    if (r >= 0)
+        r = sd_bus_message_append(m, "su", s->id, (uint32_t)pid);
+    return r < 0 ? r : tracer_call(t, m, WIRE_NO_TIMEOUT, pid, on_lose_answered, t->broker);
+}
+
 static int on_process_added(struct tracer *t, struct session *s, sd_bus_message *m)
 {
     const struct attachment *from;
@@ -186,7 +211,8 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
     audit_attached(a, by);
     if (by && by->caller)
         return clearance_give(by->caller, a, by->grant, by->wish.observe);
-    return from ? clearances_inherit(a, from) : 0;
+    r = from ? clearances_inherit(a, from) : 0;
+    return parent > 0 && is_one_too_many(s) ? lose(t, s, a->tracee->pid) : r;
 }
 
 static int on_process_removed(struct tracer *t, struct session *s, sd_bus_message *m)

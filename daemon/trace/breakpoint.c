@@ -197,7 +197,7 @@ int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoin
     struct breakpoint *b;
     int r;
 
-    if (count(a) >= BREAKPOINTS_MAX)
+    if (count(a) >= a->session->breakpoints_max)
         return -EDQUOT;
     b = calloc(1, sizeof(*b));
     if (!b)

@@ -40,7 +40,7 @@ struct breakpoint_options {
     struct condition condition;
 };
 
-#define BREAKPOINTS_MAX 1024u /* of one session in one process */
+#define BREAKPOINTS_MAX 1024u /* of one session in one process, unless it has another limit */
 
 struct breakpoint {
     uint32_t id; /* counts up in its attachment, from 1 */

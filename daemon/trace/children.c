@@ -26,7 +26,7 @@ static void lose_to_limit(struct trace *t, struct attachment *a, pid_t tid)
  * attach in between has made already are left as they are. */
 static void join_thread(struct trace *t, struct tracee *creator, struct tracee *child)
 {
-    bool full = t->tids.n > TRACE_THREADS_MAX;
+    bool full = t->tids.n > t->threads_max;
 
     for (struct engine *e = creator->engines; e; e = e->next) {
         struct attachment *a = e->attachment;
@@ -87,7 +87,7 @@ static struct process *get_process(struct trace *t, const struct tracee *child)
     struct pidref pidref = PIDREF_NULL;
     struct process *p = child->process;
 
-    if (p || t->tids.n > TRACE_THREADS_MAX || pidref_open(child->tid, &pidref) < 0)
+    if (p || t->tids.n > t->threads_max || pidref_open(child->tid, &pidref) < 0)
         return p;
     p = process_new(t, &pidref);
     if (!p)

@@ -110,6 +110,20 @@ int trace_detach(struct trace *t, struct session *s, pid_t pid, pid_t tid)
     return 1;
 }
 
+int trace_lose(struct trace *t, struct session *s, pid_t pid)
+{
+    struct event e = {
+        .kind = EVENT_LOST, .tid = pid, .lost = {.reason = LOST_LIMIT, .process = true}};
+    struct attachment *a = session_find(s, pid);
+
+    if (!a)
+        return -EUNATCH;
+    attachment_tell(t, a, &e);
+    process_detach(t, a, REMOVED_LIMIT);
+    let_go(t, pid);
+    return 0;
+}
+
 void trace_detach_session(struct trace *t, struct session *s)
 {
     while (!TAILQ_EMPTY(&s->attachments)) {

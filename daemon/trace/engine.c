@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/trace/breakpoint.h"
 #include "daemon/trace/engine.h"
 #include "daemon/trace/trace.h"
 
@@ -13,6 +14,7 @@ struct session *session_new(struct trace *t, size_t queue_limit, bool keeping, v
         return NULL;
     event_queue_init(&s->queue, queue_limit, keeping);
     TAILQ_INIT(&s->attachments);
+    s->breakpoints_max = BREAKPOINTS_MAX;
     s->userdata = userdata;
     TAILQ_INSERT_TAIL(&t->sessions, s, sessions);
     return s;

@@ -23,6 +23,7 @@ struct session {
     struct event_queue queue;
     TAILQ_HEAD(, attachment) attachments;
     TAILQ_ENTRY(session) sessions;
+    unsigned breakpoints_max; /* in one process */
     void *userdata;
 };
 

@@ -48,7 +48,8 @@ struct trace {
      * stand until then. */
     struct tracee_list strays;
     size_t n_processes;
-    size_t processes_max;                 /* each takes descriptors */
+    size_t processes_max; /* each takes descriptors */
+    size_t threads_max;
     pid_t dead_strays[TRACE_DEAD_STRAYS]; /* that ended before they were told of; a ring */
     unsigned n_dead_strays;
     TAILQ_HEAD(session_list, session) sessions;
@@ -69,7 +70,7 @@ struct trace {
 
 /* Threads that one tracer holds at the most; what would attach by itself beyond is let go with
  * `lost`, reason `limit`. */
-#define TRACE_THREADS_MAX 65536u
+#define TRACE_THREADS_MAX 65536u /* unless threads_max is less */
 
 int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *ledger,
               struct trace **ret);
@@ -152,3 +153,6 @@ int trace_set_filter(struct trace *t, struct session *s, pid_t pid, struct filte
 /* Lets go. What does not stand within the batch's patience follows when it does. */
 int trace_detach(struct trace *t, struct session *s, pid_t pid, pid_t tid);
 void trace_detach_session(struct trace *t, struct session *s);
+
+/* The same of a process that is one too many: `lost`, reason `limit`, and its events stay. */
+int trace_lose(struct trace *t, struct session *s, pid_t pid);

@@ -75,9 +75,9 @@ int explain_breakpoint(sd_bus_error *error, int failure, const struct breakpoint
                                  what);
     case EDQUOT:
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "%s: the limit BreakpointsMax is reached, %u of one session in "
-                                 "one process; remove one",
-                                 what, BREAKPOINTS_MAX);
+                                 "%s: the limit BreakpointsMax of one session in one process is "
+                                 "reached; remove one",
+                                 what);
     case ENOSPC:
         return explain_space(error, o, what);
     case ETXTBSY:

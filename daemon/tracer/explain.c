@@ -112,8 +112,8 @@ int explain_attach(sd_bus_error *error, int failure, pid_t pid, pid_t tid)
                                  pid);
     case EDQUOT:
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "Process %d has more threads than the %u that one tracer takes",
-                                 pid, TRACE_THREADS_MAX);
+                                 "Process %d has more threads than one tracer takes (ThreadsMax)",
+                                 pid);
     case EBUSY:
         return sd_bus_error_setf(
             error, PTRACED_ERROR_TIMED_OUT,

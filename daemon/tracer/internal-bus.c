@@ -46,17 +46,19 @@ static int method_open_session(sd_bus_message *m, void *userdata, sd_bus_error *
 {
     const char *id, *name, *owner, *lifetime;
     struct tracer *t = userdata;
+    struct tracer_bounds bounds;
     struct tracer_session *s;
     uint32_t uid;
     int queue, r;
 
-    r = sd_bus_message_read(m, "susssb", &id, &uid, &name, &owner, &lifetime, &queue);
+    r = sd_bus_message_read(m, "susssbuuu", &id, &uid, &name, &owner, &lifetime, &queue,
+                            &bounds.queue, &bounds.breakpoints, &bounds.threads);
     if (r < 0)
         return r;
     if (!ptraced_session_id_valid(id))
         return -EINVAL;
     if (!tracer_find_session(t, id)) {
-        r = tracer_add_session(t, id, queue, &s);
+        r = tracer_add_session(t, id, queue, &bounds, &s);
         if (r < 0)
             return r;
         s->uid = uid;
@@ -66,6 +68,21 @@ static int method_open_session(sd_bus_message *m, void *userdata, sd_bus_error *
             return r;
         }
     }
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_lose(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct tracer *t = userdata;
+    struct tracer_session *s;
+    uint32_t pid;
+    int r = read_session(m, t, &s, error);
+
+    if (r >= 0)
+        r = sd_bus_message_read(m, "u", &pid);
+    if (r < 0)
+        return r;
+    (void)trace_lose(t->trace, s->core, (pid_t)pid); /* or it has ended meanwhile */
     return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -419,12 +436,15 @@ static int method_describe(sd_bus_message *m, void *userdata, sd_bus_error *erro
 
 const sd_bus_vtable internal_vtable[] = {
     SD_BUS_VTABLE_START(0),
-    SD_BUS_METHOD_WITH_ARGS(
-        "OpenSession",
-        SD_BUS_ARGS("s", id, "u", uid, "s", name, "s", owner, "s", lifetime, "b", queue),
-        SD_BUS_NO_RESULT, method_open_session, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("OpenSession",
+                            SD_BUS_ARGS("s", id, "u", uid, "s", name, "s", owner, "s", lifetime,
+                                        "b", queue, "u", queue_max, "u", breakpoints_max, "u",
+                                        threads_max),
+                            SD_BUS_NO_RESULT, method_open_session, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("CloseSession", SD_BUS_ARGS("s", id), SD_BUS_NO_RESULT,
                             method_close_session, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Lose", SD_BUS_ARGS("s", id, "u", pid), SD_BUS_NO_RESULT, method_lose,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Attach",
                             SD_BUS_ARGS("s", id, "h", pidfd, "u", tid, PTRACED_GRANT_SIGNATURE,
                                         grant, "a{sv}", options),

@@ -299,8 +299,12 @@ void stream_flush(struct tracer *t)
 
     t->output_pending = false;
     t->check_idle = false;
-    if (!t->bus || sd_bus_is_open(t->bus) <= 0) /* it waits in the queues for the next broker */
+    if (!t->bus || sd_bus_is_open(t->bus) <= 0) { /* it waits in the queues for the next broker */
+        /* Or nothing does: what a failed attach had to let go is gone, and the broker needs us no
+         * more. */
+        t->exiting |= t->bus && tracer_is_idle(t);
         return;
+    }
     TAILQ_FOREACH(s, &t->sessions, sessions)
         flush_session(t, s);
     if (!t->idle_told && tracer_is_idle(t)) {

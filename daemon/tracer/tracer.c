@@ -154,17 +154,20 @@ struct tracer_session *tracer_find_session(const struct tracer *t, const char *i
     return NULL;
 }
 
-int tracer_add_session(struct tracer *t, const char *id, bool queue, struct tracer_session **ret)
+int tracer_add_session(struct tracer *t, const char *id, bool queue,
+                       const struct tracer_bounds *bounds, struct tracer_session **ret)
 {
     struct tracer_session *s = calloc(1, sizeof(*s));
 
     if (!s)
         return -ENOMEM;
-    s->core = session_new(t->trace, PTRACED_QUEUE_MAX, queue, s);
+    s->core = session_new(t->trace, bounds->queue, queue, s);
     if (!s->core) {
         free(s);
         return -ENOMEM;
     }
+    s->core->breakpoints_max = bounds->breakpoints;
+    t->trace->threads_max = bounds->threads;
     s->tracer = t;
     s->queue = queue;
     strcpy(s->id, id);

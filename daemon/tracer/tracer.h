@@ -56,7 +56,16 @@ int tracer_new(int control_fd, int ledger_fd, struct tracer **ret);
 struct tracer *tracer_free(struct tracer *t);
 
 struct tracer_session *tracer_find_session(const struct tracer *t, const char *id);
-int tracer_add_session(struct tracer *t, const char *id, bool queue, struct tracer_session **ret);
+
+/* How much of each there may be, as the broker says. */
+struct tracer_bounds {
+    uint32_t queue;       /* events that wait in the session's queue here */
+    uint32_t breakpoints; /* of the session in one process */
+    uint32_t threads;     /* of all sessions */
+};
+
+int tracer_add_session(struct tracer *t, const char *id, bool queue,
+                       const struct tracer_bounds *bounds, struct tracer_session **ret);
 /* Detaches all that it has. */
 void tracer_remove_session(struct tracer *t, struct tracer_session *s);
 

@@ -67,7 +67,8 @@ class Proof(Users):
 class Limits(Users):
     def setUp(self):
         super().setUp()
-        self.machine.write(DROP_IN, "[Limits]\nSessionsMax=2\nTraceesMax=3\nTracersMax=2\n")
+        self.machine.write(DROP_IN, "[Limits]\nSessionsMax=2\nTraceesMax=3\nTracersMax=2\nBreakpointsMax=1\n"
+                                    "ThreadsMax=6\nFlightKiBMax=64\nObserveMSecMax=1\n")
         self.addCleanup(self.machine.remove, DROP_IN)
 
     def test_limits_of_the_configuration_are_each_users(self):
@@ -82,6 +83,40 @@ class Limits(Users):
             self.assert_limit("TracersMax", session.attach, third)
             other.attach(first) # which has its tracer already
             self.assert_limit("TraceesMax", other.attach, second)
+
+    def test_children_that_are_followed_beyond_the_limit_are_let_go(self):
+        """They attach by themselves, and run on."""
+        self.rules(f'if (action.id == "{NAME}.control") return polkit.Result.YES;')
+        who = self.client_of(ALICE)
+        tracee = self.tracee("keeps-children", 4, user=ALICE)
+        session = who.create_session()
+        session.attach(tracee.inside, children="follow")
+        self.assertEqual(tracee.ask(), {"children": 4})
+        lost = [session.events_until(lambda event: event.kind == "lost")[-1] for _ in range(2)]
+        self.assertEqual({event.details["reason"] for event in lost}, {"limit"})
+        self.assertEqual(len(who.manager.call("ListTracees")), 3)
+        for event in lost:
+            self.assertEqual(cases.harness.procfs.tracer_pid(self.machine.outside(event.pid)), 0)
+
+    def test_limits_of_what_tracers_keep(self):
+        self.rules(f'if (action.id == "{NAME}.control" || action.id == "{NAME}.observe-other") '
+                   "return polkit.Result.YES;")
+        who = self.client_of(ALICE)
+        session = who.create_session()
+        self.assert_limit("ThreadsMax", session.attach, self.tracee("many-threads", 8, user=ALICE).inside)
+        # A tracer that let go of them all ends. Each has a child, and one is kept ready.
+        self.assertTrue(cases.wait_until(lambda: len(self.machine.running("ptraced-tracer")) == 2, 10))
+        tracee = self.tracee(PROGRAM, user=ALICE)
+        process = session.attach(tracee.inside)
+        process.interrupt()
+        at = process.thread(tracee.inside).registers()["rip"]
+        process.call("AddBreakpoint", "tsa{sv}", at, "software", client.options())
+        self.assert_limit("BreakpointsMax", process.call, "AddBreakpoint", "tsa{sv}", at + 64, "software",
+                          client.options())
+        self.assert_limit("FlightKiBMax", process.call, "WriteMemory", "tay", 0, bytes(65537))
+        process.call("WriteMemory", "tay", process.thread(tracee.inside).registers()["rsp"] - 4096, bytes(512))
+        bobs = self.tracee(PROGRAM, user=BOB)
+        self.assert_limit("", session.attach(bobs.inside, access="observe").interrupt)
 
     def assert_limit(self, name, function, *args):
         with self.assertRaises(wire.Error) as caught:

@@ -154,8 +154,9 @@ static int teardown(void **state)
 
 static void open_session(struct fixture *f)
 {
-    assert_return_code(sd_bus_call_method(f->bus, TRACER, "OpenSession", NULL, NULL, "susssb", "s1",
-                                          1000u, "name", ":1.1", "client", true),
+    assert_return_code(sd_bus_call_method(f->bus, TRACER, "OpenSession", NULL, NULL, "susssbuuu",
+                                          "s1", 1000u, "name", ":1.1", "client", true, 1024u, 1024u,
+                                          65536u),
                        0);
 }
 
@@ -166,7 +167,8 @@ static int attach(struct fixture *f, sd_bus_error *error)
     assert_true(fd >= 0);
     r = sd_bus_call_method(f->bus, TRACER, "Attach", error, NULL,
                            "shu" PTRACED_GRANT_SIGNATURE "a{sv}", "s1", fd, 0u, true, 0, 0,
-                           UINT64_C(0), UINT64_C(0), false, false, 0, false, 1, "stop", "b", true);
+                           UINT64_C(0), UINT64_C(0), false, false, 0, false, UINT64_C(0),
+                           UINT64_C(0), 1u, 1, "stop", "b", true);
     close(fd);
     return r;
 }
