@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -140,23 +141,51 @@ static int authorize_one(struct context *c, ptraced_session *session, pid_t pid)
                           ptraced_session_get_id(session), pid);
 }
 
-int lookup_authorize(struct context *c, ptraced_session *session, pid_t pid)
+/* Goes through the list; what was done before is in `done`, at its end what is done now. */
+static int authorize_new(struct context *c, ptraced_session *session, pid_t **done, int *n_done)
 {
     _cleanup_free_ struct ptraced_tracee_info *tracees = NULL;
     const char *id = ptraced_session_get_id(session);
-    int n, r = CTL_OK;
+    int r = CTL_OK, n = ptraced_list_tracees(c->connection, &tracees);
+    pid_t *all;
 
-    if (!is_asked(c))
-        return CTL_OK;
-    if (pid > 0)
-        return authorize_one(c, session, pid);
-    n = ptraced_list_tracees(c->connection, &tracees);
     if (n < 0)
         return report_failure(c, n, 0, "Failed to list traced processes");
-    for (int i = 0; i < n && r == CTL_OK; i++)
-        if (strcmp(tracees[i].session, id) == 0)
-            r = authorize_one(c, session, tracees[i].pid);
+    all = reallocarray(*done, (size_t)(*n_done + n + 1), sizeof(*all));
+    if (!all)
+        return report_no_memory();
+    *done = all;
+    for (int i = 0; i < n && r == CTL_OK; i++) {
+        bool is_done = strcmp(tracees[i].session, id) != 0;
+
+        for (int k = 0; k < *n_done; k++)
+            is_done |= all[k] == tracees[i].pid;
+        if (is_done)
+            continue;
+        all[(*n_done)++] = tracees[i].pid;
+        r = authorize_one(c, session, tracees[i].pid);
+    }
     return r;
+}
+
+/* Children may be followed meanwhile, whose parent was not authorised for yet. */
+static int authorize_all(struct context *c, ptraced_session *session)
+{
+    _cleanup_free_ pid_t *done = NULL;
+    int r, before, n = 0;
+
+    do {
+        before = n;
+        r = authorize_new(c, session, &done, &n);
+    } while (r == CTL_OK && n > before);
+    return r;
+}
+
+int lookup_authorize(struct context *c, ptraced_session *session, pid_t pid)
+{
+    if (!is_asked(c))
+        return CTL_OK;
+    return pid > 0 ? authorize_one(c, session, pid) : authorize_all(c, session);
 }
 
 void lookup_try_authorize(struct context *c, const struct lookup *l, ptraced_session *session)

@@ -37,15 +37,31 @@ static int add_thread(struct context *c, struct table *table,
     return CTL_OK;
 }
 
+/* Where all are meant, those of other connections are left out. */
+static bool is_left_out(struct context *c, ptraced_session *session,
+                        const struct ptraced_tracee_info *tracee)
+{
+    int r = ptraced_authorize(session, tracee->pid);
+
+    if (r != -EACCES && r != -EPERM)
+        return false;
+    report_notice(&c->options,
+                  "The threads of process %d are for those who trace it in session %s.",
+                  tracee->pid, tracee->session);
+    return true;
+}
+
 static int add_process(struct context *c, struct table *table,
-                       const struct ptraced_tracee_info *tracee)
+                       const struct ptraced_tracee_info *tracee, bool named)
 {
     _cleanup_(ptraced_session_unrefp) ptraced_session *session = NULL;
     _cleanup_free_ struct ptraced_thread_info *threads = NULL;
     int r, n;
 
     r = ptraced_session_get(c->connection, tracee->session, false, &session);
-    if (r >= 0) {
+    if (r >= 0 && !named && is_left_out(c, session, tracee))
+        return CTL_OK;
+    if (r >= 0 && named) {
         r = lookup_authorize(c, session, tracee->pid);
         if (r != CTL_OK)
             return r;
@@ -90,7 +106,7 @@ int verb_threads(struct context *c, int n_arguments, char **arguments)
         if (session && strcmp(session, tracee->session) != 0)
             continue;
         if (lookup_means(tracee, n_arguments, arguments))
-            r = add_process(c, &table, tracee);
+            r = add_process(c, &table, tracee, n_arguments > 0 || session);
     }
     if (r == CTL_OK)
         table_print(&table, &c->options, "thread", "threads");

@@ -222,9 +222,16 @@ _public_ enum ptraced_transport ptraced_get_transport(ptraced *p)
     return p->transport;
 }
 
+/* Not Peer.Ping: what the service's D-Bus library answers by itself is not for everybody on the
+ * system bus. */
 _public_ int ptraced_ping(ptraced *p)
 {
-    return connection_call(p, PTRACED_ROOT_PATH, "org.freedesktop.DBus.Peer", "Ping", NULL, "");
+    _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    int r = connection_check(p);
+
+    return r < 0 ? r
+                 : connection_get_property(p, PTRACED_ROOT_PATH, PTRACED_MANAGER_INTERFACE,
+                                           "Version", "s", &reply);
 }
 
 _public_ int ptraced_get_version(ptraced *p, const char **ret)

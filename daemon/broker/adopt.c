@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <systemd/sd-id128.h>
+
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/adopt.h"
@@ -64,6 +66,19 @@ static int remake_session(struct broker *b, const struct session_settings *setti
     return 0;
 }
 
+/* An owner comes with the bus that it was on (attach-open.c). */
+static int read_owner(const struct broker *b, const char *text, char **ret, bool *ret_is_foreign)
+{
+    const char *at = strchr(text, '@');
+    char ours[SD_ID128_STRING_MAX];
+    sd_id128_t id;
+
+    *ret_is_foreign = at && (sd_bus_get_bus_id(b->bus, &id) < 0 ||
+                             strcmp(at + 1, sd_id128_to_string(id, ours)) != 0);
+    *ret = *ret_is_foreign ? strdup("") : at ? strndup(text, (size_t)(at - text)) : strdup(text);
+    return *ret ? 0 : -ENOMEM;
+}
+
 /* The strings are borrowed from the message. */
 static int read_settings(sd_bus_message *m, struct session_settings *ret)
 {
@@ -92,16 +107,22 @@ static int read_settings(sd_bus_message *m, struct session_settings *ret)
 static int adopt_processes(struct session *s, struct tracer *t, sd_bus_message *m)
 {
     uint32_t pid, n_threads;
-    int r;
+    int r, observe, plain;
 
-    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(uu)");
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(uubb)");
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_read(m, "(uu)", &pid, &n_threads)) > 0) {
+    while ((r = sd_bus_message_read(m, "(uubb)", &pid, &n_threads, &observe, &plain)) > 0) {
+        struct attachment *a;
+
         r = attachment_add(s, t, (pid_t)pid);
-        if (r > 0 && s->creator) /* it alone has attached here */
-            r = clearance_give(s->creator, attachment_find(s, (pid_t)pid, t), ATTACH_NOTHING,
-                               false);
+        if (r < 0)
+            return r;
+        a = attachment_find(s, (pid_t)pid, t);
+        a->observe = observe;
+        a->plain = plain;
+        if (s->creator) /* it alone has attached here */
+            r = clearance_give(s->creator, a, ATTACH_NOTHING, observe);
         if (r < 0)
             return r;
     }
@@ -111,14 +132,19 @@ static int adopt_processes(struct session *s, struct tracer *t, sd_bus_message *
 /* One session, as one of its tracers describes it. */
 static int adopt_session(struct tracer *t, sd_bus_message *m)
 {
+    _cleanup_free_string_ char *owner = NULL;
     struct session_settings settings;
     struct share *share;
     struct session *s;
+    bool is_foreign;
     int r;
 
     r = read_settings(m, &settings);
+    if (r >= 0)
+        r = read_owner(t->broker, settings.owner, &owner, &is_foreign);
     if (r < 0)
         return r;
+    settings.owner = settings.holder = owner;
     s = index_find(&t->broker->sessions, settings.number);
     if (!s) {
         r = remake_session(t->broker, &settings, &s);
@@ -132,17 +158,20 @@ static int adopt_session(struct tracer *t, sd_bus_message *m)
     /* What the last broker asked for still holds there, so it is told either way. */
     share->streaming = s->n_subscriptions == 0;
     share_update_stream(share);
-    return adopt_processes(s, t, m);
+    r = adopt_processes(s, t, m);
+    if (is_foreign) /* who has that name now is somebody else */
+        session_close(s, NULL);
+    return r;
 }
 
 static int adopt_sessions(struct tracer *t, sd_bus_message *m)
 {
     int r;
 
-    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(susssba(uu))");
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(susssba(uubb))");
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_enter_container(m, SD_BUS_TYPE_STRUCT, "susssba(uu)")) > 0) {
+    while ((r = sd_bus_message_enter_container(m, SD_BUS_TYPE_STRUCT, "susssba(uubb)")) > 0) {
         t->used = true;
         r = adopt_session(t, m);
         if (r < 0)

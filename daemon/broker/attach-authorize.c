@@ -13,13 +13,10 @@
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
-#include "daemon/broker/clearance.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/rights.h"
 #include "daemon/broker/session.h"
-#include "daemon/broker/tracee.h"
-#include "daemon/broker/tracer-link.h"
 
 /* Whether somebody who is not root may trace a process: polkit is asked.
  *
@@ -251,47 +248,6 @@ int attach_authorize(struct attach *a, sd_bus_error *error)
     if (a->wish.proof.given)
         return check_proof(a, error);
     return inspect_asker(a, error);
-}
-
-/* A pid may have been given to another process before the tracer could say so: that is not traced,
- * or by another tracer. */
-static struct attachment *find_joined(const struct attach *a)
-{
-    struct attachment *attachment = attachment_find(a->session, a->target.pid, NULL);
-
-    return attachment &&
-                   (a->target.tracer == 0 || a->target.tracer == attachment->tracee->tracer->pid)
-               ? attachment
-               : NULL;
-}
-
-/* Who proves that he may trace a process as it is now need not be one who may trace what the
- * session may: it keeps a process that comes to more than it has, within the grant. */
-int attach_join(struct attach *a, sd_bus_error *error)
-{
-    struct attachment *attachment = find_joined(a);
-    int r = 0;
-
-    if (!attachment)
-        return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
-                                 "Session %s does not trace process %d", a->session->id,
-                                 a->target.pid);
-    if (a->grant == ATTACH_PROVEN && !attachment->plain) {
-        audit_refused(a->caller, a, PTRACED_OPTION_PROOF);
-        return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
-                                 "A proof is not enough for process %d, which was not its user's "
-                                 "alone when it was attached; without one polkit is asked",
-                                 a->target.pid);
-    }
-    if (a->grant == ATTACH_PROVEN)
-        audit_granted(a, PTRACED_OPTION_PROOF);
-    if (a->grant != ATTACH_EVERYTHING)
-        r = clearance_give(a->caller, attachment, a->grant, a->wish.observe);
-    if (r >= 0)
-        r = sd_bus_reply_method_return(a->call, NULL);
-    if (r >= 0)
-        attach_end(a);
-    return r;
 }
 
 void attach_session_closed(const struct session *s)

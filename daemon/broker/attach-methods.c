@@ -34,7 +34,7 @@ static int check_call(const struct session *s, const struct caller *c, sd_bus_me
 }
 
 /* Who is sent the session's events was authorised for what it traces, but not for this. */
-static int check_listeners(const struct session *s, const struct caller *c, sd_bus_error *error)
+int attach_check_listeners(const struct session *s, const struct caller *c, sd_bus_error *error)
 {
     const char *other = NULL;
 
@@ -43,9 +43,12 @@ static int check_listeners(const struct session *s, const struct caller *c, sd_b
     LIST_FOREACH(struct subscription, u, &s->subscriptions, of_session)
         if (u->caller != c && !auth_is_unlimited(u->caller))
             other = u->caller->name;
-    LIST_FOREACH(struct waiter, w, &s->waiters, of_session)
-        if (strcmp(sd_bus_message_get_sender(w->call), c->name) != 0)
-            other = sd_bus_message_get_sender(w->call);
+    LIST_FOREACH(struct waiter, w, &s->waiters, of_session) {
+        const struct caller *waits = caller_of(s->broker, w->call);
+
+        if (waits != c && !auth_is_unlimited(waits))
+            other = waits->name;
+    }
     if (!other)
         return 0;
     return sd_bus_error_setf(
@@ -91,7 +94,9 @@ static int check_limits(const struct session *s, const struct caller *c, sd_bus_
 {
     int r;
 
-    r = check_listeners(s, c, error);
+    r = attach_check_listeners(s, c, error);
+    if (r >= 0)
+        r = caller_check_user(c, error);
     if (r >= 0)
         r = limit_check(LIMIT_TRACEES, session_count_tracees(s->broker, s->uid), error);
     if (r < 0 || auth_is_unlimited(c))
@@ -231,7 +236,9 @@ int attach_authorize_process(struct session *s, struct caller *c, sd_bus_message
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
                                  "Session %s does not trace process %u", s->id, pid);
     wish.observe = attachment->observe;
-    r = auth_is_unlimited(c) ? 0 : audit_user_attach(c->broker, c->uid, error);
+    r = caller_check_user(c, error);
+    if (r >= 0 && !auth_is_unlimited(c))
+        r = audit_user_join(c->broker, c->uid, error);
     if (r < 0)
         return r;
     r = open_process((pid_t)pid, &pidfd, error);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <systemd/sd-id128.h>
 
 #include "bus-api/errors.h"
 #include "bus-api/macro.h"
@@ -156,7 +160,13 @@ static int send_attach(struct attach *a)
     r = sd_bus_message_copy(m, a->call, false);
     if (r < 0)
         return r;
-    return tracer_call(t, m, WIRE_NO_TIMEOUT, a->target.pid, on_attached, a);
+    r = tracer_call(t, m, WIRE_NO_TIMEOUT, a->target.pid, on_attached, a);
+    if (r < 0)
+        return r;
+    a->is_sent = true;
+    list_remove(&a->attaches);
+    list_append(&a->broker->attaches, &a->attaches);
+    return 0;
 }
 
 static void on_opened(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
@@ -189,18 +199,34 @@ static void on_opened(sd_bus_message *reply, const sd_bus_error *error, void *us
         fail_errno(a, r);
 }
 
+/* A unique name is one only on the bus that has given it, which may be another one when a broker
+ * after us reads this. */
+static char *owner_and_bus(const struct session *s)
+{
+    sd_id128_t id;
+    char *text;
+
+    if (*s->owner == '\0' || sd_bus_get_bus_id(s->broker->bus, &id) < 0)
+        return strdup(s->owner);
+    return asprintf(&text, "%s@" SD_ID128_FORMAT_STR, s->owner, SD_ID128_FORMAT_VAL(id)) < 0 ? NULL
+                                                                                             : text;
+}
+
 static int send_open(struct attach *a)
 {
+    _cleanup_free_string_ char *owner = owner_and_bus(a->session);
     _cleanup_bus_message_ sd_bus_message *m = NULL;
     const struct session *s = a->session;
     struct tracer *t = a->tracee->tracer;
     struct share *share;
     int r;
 
+    if (!owner)
+        return -ENOMEM;
     r = tracer_new_call(t, "OpenSession", &m);
     if (r < 0)
         return r;
-    r = sd_bus_message_append(m, "susssbuuu", s->id, (uint32_t)s->uid, s->name, s->owner,
+    r = sd_bus_message_append(m, "susssbuuu", s->id, (uint32_t)s->uid, s->name, owner,
                               s->persistent ? PTRACED_LIFETIME_PERSISTENT : PTRACED_LIFETIME_CLIENT,
                               (int)s->queue, limit_value(LIMIT_QUEUE),
                               limit_value(LIMIT_BREAKPOINTS), limit_value(LIMIT_THREADS));
@@ -214,11 +240,17 @@ static int send_open(struct attach *a)
 
 void attach_open(struct attach *a)
 {
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
     int r;
 
     a->at_tracer = true;
     if (a->session->closed) {
         attach_fail_closed(a);
+        return;
+    }
+    r = a->answered ? 0 : attach_check_listeners(a->session, a->caller, &error);
+    if (r < 0) {
+        attach_fail(a, &error);
         return;
     }
     r = send_open(a);

@@ -24,7 +24,7 @@
 struct attach *attach_find(const struct session *s, pid_t pid)
 {
     LIST_FOREACH(struct attach, a, &s->broker->attaches, attaches)
-        if (a->session == s && a->target.pid == pid && a->at_tracer)
+        if (a->session == s && a->target.pid == pid && a->is_sent)
             return a;
     return NULL;
 }

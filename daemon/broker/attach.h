@@ -55,6 +55,7 @@ struct attach {
     sd_bus_message *call;
     bool answered;
     bool at_tracer; /* it is the tracer that we wait for */
+    bool is_sent;   /* as Attach; among those that are, they are listed in that order */
     sd_event_source *timer;
 
     int pidfd;
@@ -68,6 +69,7 @@ struct attach {
     uint64_t asker_namespace;    /* the caller's user namespace; 0: unknown */
     char asker[TARGET_COMM_MAX]; /* the caller's comm; "": unknown */
     struct polkit_check *check;  /* NULL: none under way */
+    uint64_t joined;             /* the attachment that it is to be authorised for */
 };
 
 /* Methods of Session: read the call, check it, and answer it later. */
@@ -78,8 +80,12 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
 int attach_authorize_process(struct session *s, struct caller *c, sd_bus_message *call,
                              sd_bus_error *error);
 
-/* The request of a session that has got so far with a process. NULL where there is none. */
+/* The first request of a session that a tracer was sent for a process, which is the one that it
+ * answers first. NULL where there is none. */
 struct attach *attach_find(const struct session *s, pid_t pid);
+
+/* Nobody else may get events of what is to be attached: 0, or an error that says who would. */
+int attach_check_listeners(const struct session *s, const struct caller *c, sd_bus_error *error);
 
 /* Starts the chain. Takes the pidfd in any case; -1: the keeper finds the process of the thread. 1
  * when the call will be answered later. */
@@ -98,7 +104,10 @@ void attach_session_closed(const struct session *s);
 /* Ends the requests that wait for polkit, unanswered: for the end of the broker. */
 void attach_drop_questions(struct broker *b);
 
-/* Of a request that joins: the caller may trace the target. Answers it. */
+/* ---- attach-join.c ---- */
+
+/* Of a request that joins: the caller may trace the target. Answers it, now or later; or an error.
+ */
 int attach_join(struct attach *a, sd_bus_error *error);
 
 /* ---- attach-open.c ---- */

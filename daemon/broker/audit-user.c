@@ -26,6 +26,7 @@ struct audit_user {
 
     uint64_t minute_usec; /* when this one began */
     unsigned n_attaches;  /* in it */
+    unsigned n_joins;
     unsigned n_sessions;
     unsigned n_children;
 
@@ -114,7 +115,7 @@ static void turn_minute(struct audit_user *u)
     if (u->minute_usec != 0 && now - u->minute_usec < MINUTE_USEC)
         return;
     u->minute_usec = now;
-    u->n_attaches = u->n_sessions = u->n_children = 0;
+    u->n_attaches = u->n_joins = u->n_sessions = u->n_children = 0;
 }
 
 /* ---- What was counted ----------------------------------------------------------------------- */
@@ -218,6 +219,13 @@ int audit_user_attach(struct broker *b, uid_t uid, sd_bus_error *error)
     struct audit_user *u = user_get(b, uid);
 
     return u ? count_one(u, &u->n_attaches, LIMIT_ATTACHES, error) : -ENOMEM;
+}
+
+int audit_user_join(struct broker *b, uid_t uid, sd_bus_error *error)
+{
+    struct audit_user *u = user_get(b, uid);
+
+    return u ? count_one(u, &u->n_joins, LIMIT_ATTACHES, error) : -ENOMEM;
 }
 
 int audit_user_session(struct broker *b, uid_t uid, sd_bus_error *error)

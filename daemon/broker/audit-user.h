@@ -27,9 +27,10 @@ void audit_users_init(struct audit_users *a);
 /* Writes what has been counted. */
 void audit_users_done(struct audit_users *a);
 
-/* 0: it may attach, or make a session, once more, which is counted; else Error.LimitExceeded. Of
- * sessions the bus is told, whoever listens. */
+/* 0: it may attach, be authorised for what is attached, or make a session, once more, which is
+ * counted; else Error.LimitExceeded. Of sessions the bus is told, whoever listens. */
 int audit_user_attach(struct broker *b, uid_t uid, sd_bus_error *error);
+int audit_user_join(struct broker *b, uid_t uid, sd_bus_error *error);
 int audit_user_session(struct broker *b, uid_t uid, sd_bus_error *error);
 
 /* Whether it is to be written; else it has been counted. */

@@ -128,16 +128,29 @@ bool auth_is_holder(const struct caller *c, const struct session *s)
     return !s || strcmp(s->holder, c->name) == 0;
 }
 
+/* The tracer gives a session control before it says so. */
+static bool is_upgraded(const struct attachment *a)
+{
+    LIST_FOREACH(struct attach, one, &a->session->broker->attaches, attaches)
+        if (one->is_sent && one->session == a->session && one->target.pid == a->tracee->pid &&
+            !one->wish.observe)
+            return true;
+    return false;
+}
+
 bool auth_may_use(const struct caller *c, const struct attachment *a)
 {
-    return auth_is_unlimited(c) || clearance_is_enough(clearance_find(c, a));
+    const struct clearance *clearance = auth_is_unlimited(c) ? NULL : clearance_find(c, a);
+
+    return auth_is_unlimited(c) ||
+           (clearance_is_enough(clearance) && (!clearance->observe || !is_upgraded(a)));
 }
 
 /* What is about to be attached counts: its events shall not come before its clearance. */
 static bool is_attached_to_by_another(const struct session *s, const struct caller *c)
 {
     LIST_FOREACH(struct attach, a, &s->broker->attaches, attaches)
-        if (a->session == s && a->caller != c && !a->wish.joins)
+        if (a->session == s && a->at_tracer && !a->wish.joins && !a->answered && a->caller != c)
             return true;
     return false;
 }
@@ -151,14 +164,19 @@ bool auth_may_use_all(const struct caller *c, const struct session *s)
     if (s->persistent && is_attached_to_by_another(s, c))
         return false;
     LIST_FOREACH(struct attachment, a, &s->attachments, of_session) {
-        if (!clearance_is_enough(clearance_find(c, a)))
+        if (!auth_may_use(c, a))
+            return false;
+        has_any = true;
+    }
+    LIST_FOREACH(struct attachment, a, &s->gone, of_session) {
+        if (!clearance_find(c, a))
             return false;
         has_any = true;
     }
     return has_any;
 }
 
-/* A process that the session does not trace is as good as all: its last events may be there. */
+/* A process that the session does not trace is as good as all. */
 static bool may_use(const struct caller *c, const struct session *s, pid_t pid)
 {
     const struct attachment *a = s && pid > 0 ? attachment_find(s, pid, NULL) : NULL;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bus-api/errors.h"
 #include "bus-api/macro.h"
 #include "bus-api/paths.h"
 #include "daemon/broker/attach.h"
@@ -215,6 +216,28 @@ int caller_check_user(const struct caller *c, sd_bus_error *error)
     return limit_check(LIMIT_USER_CALLERS, n, error);
 }
 
+/* Who leaves answers unread has to be remembered too: that is none of others' places. */
+static bool is_one_too_many(const struct caller *c)
+{
+    size_t n = 0;
+
+    if (c->uid == 0)
+        return false;
+    LIST_FOREACH(struct caller, other, &c->broker->callers, callers)
+        n += other != c && other->known && other->uid == c->uid &&
+             (is_needed(other) || !flow_can_forget(other));
+    return n >= 2 * (size_t)limit_value(LIMIT_USER_CALLERS);
+}
+
+static void refuse_one_too_many(const struct caller *c)
+{
+    LIST_FOREACH(struct unchecked, u, &c->unchecked, calls)
+        sd_bus_reply_method_errorf(u->message, PTRACED_ERROR_LIMIT_EXCEEDED,
+                                   "Too many programs of user %u use the service, or do not read "
+                                   "what it answers; end some of them first",
+                                   c->uid);
+}
+
 static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
     struct caller *c = userdata;
@@ -222,6 +245,11 @@ static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
     c->query = sd_bus_slot_unref(c->query);
     if (sd_bus_message_is_method_error(m, NULL) || read_credentials(m, c) < 0) {
         refuse_unchecked(c, sd_bus_message_get_error(m));
+        caller_gone(c);
+        return 1;
+    }
+    if (list_empty(&c->sessions) && is_one_too_many(c)) {
+        refuse_one_too_many(c);
         caller_gone(c);
         return 1;
     }

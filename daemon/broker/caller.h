@@ -48,8 +48,8 @@ struct caller {
 int callers_start(struct broker *b);
 
 /* Whether a caller may begin to have something here: a user's programs are counted
- * (UserCallersMax), but for root's. It is asked where that begins, with a session; so whoever has
- * one can end it. */
+ * (UserCallersMax), but for root's. It is asked where that begins, with a session or with what is
+ * of another's; so whoever has one can end it. */
 int caller_check_user(const struct caller *c, sd_bus_error *error);
 
 /* Nobody of them has anything here, or waits for anything. */

@@ -224,6 +224,7 @@ static void settle(struct session *s)
 {
     if (!somebody_waits(s) || pull(s))
         return;
+    attachments_forget_gone(s); /* nothing is queued anywhere, or it would have been given */
     LIST_FOREACH(struct waiter, w, &s->waiters, of_session)
         if (!w->pid && w->never_blocks)
             refuse_no_event(w);

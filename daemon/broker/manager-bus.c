@@ -203,12 +203,13 @@ struct listing {
 static int note_threads(struct session *s, sd_bus_message *description)
 {
     uint32_t pid, n_threads;
-    int r;
+    int r, observe, plain;
 
-    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(uu)");
+    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(uubb)");
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_read(description, "(uu)", &pid, &n_threads)) > 0) {
+    while ((r = sd_bus_message_read(description, "(uubb)", &pid, &n_threads, &observe, &plain)) >
+           0) {
         struct attachment *a = s ? attachment_find(s, (pid_t)pid, NULL) : NULL;
 
         if (a)
@@ -222,10 +223,10 @@ static int note_description(struct broker *b, sd_bus_message *description)
 {
     int r;
 
-    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(susssba(uu))");
+    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(susssba(uubb))");
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_enter_container(description, SD_BUS_TYPE_STRUCT, "susssba(uu)")) >
+    while ((r = sd_bus_message_enter_container(description, SD_BUS_TYPE_STRUCT, "susssba(uubb)")) >
            0) {
         const char *id;
 
@@ -263,11 +264,12 @@ static int append_tracees(const struct session *s, sd_bus_message *m)
 static int reply_tracees(struct broker *b, const struct listing *l)
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
-    const char *sender = sd_bus_message_get_sender(l->call);
-    const struct caller who = {
-        .broker = b, .uid = l->uid, .name = (char *)(sender ? sender : ""), .permits = l->permits};
+    struct caller *c = caller_of(b, l->call);
     int r;
 
+    if (!c) /* it has left */
+        return 0;
+    c->permits = l->permits;
     r = sd_bus_message_new_method_return(l->call, &reply);
     if (r < 0)
         return r;
@@ -277,7 +279,7 @@ static int reply_tracees(struct broker *b, const struct listing *l)
     for (size_t i = 0; i < b->sessions.n; i++) {
         const struct session *s = b->sessions.items[i].value;
 
-        r = auth_may_see_processes(&who, s) ? append_tracees(s, reply) : 0;
+        r = auth_may_see_processes(c, s) ? append_tracees(s, reply) : 0;
         if (r < 0)
             return r;
     }

@@ -11,7 +11,7 @@ void proof_of_fd(int fd, struct proof *ret)
     int flags = fcntl(fd, F_GETFL);
     struct statx st;
 
-    *ret = (struct proof){.given = true};
+    *ret = (struct proof){.given = true, .fd = fd};
     /* DONT_SYNC: of a FUSE file its own process would be asked, which need not answer. */
     if (flags < 0 || (flags & O_PATH) ||
         statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &st) < 0)

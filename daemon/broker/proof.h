@@ -13,6 +13,7 @@ struct target;
  * and nobody shall have a process stopped, or a tracer held up, by a descriptor of something else.
  */
 struct proof {
+    int fd; /* of the call that it came with */
     bool given;
     bool reads;
     bool writes;

@@ -222,7 +222,9 @@ static int method_subscribe(sd_bus_message *m, void *userdata, sd_bus_error *err
     r = auth_check(c, s, m, error);
     if (r < 0)
         return r;
-    r = session_subscribe(s, c, error);
+    r = caller_check_user(c, error);
+    if (r >= 0)
+        r = session_subscribe(s, c, error);
     if (r < 0)
         return r;
     return sd_bus_reply_method_return(m, NULL);
@@ -264,6 +266,8 @@ static int method_get_event(sd_bus_message *m, void *userdata, sd_bus_error *err
     if (r < 0)
         return r;
     r = auth_check(c, s, m, error);
+    if (r >= 0)
+        r = caller_check_user(c, error);
     if (r < 0)
         return r;
     return events_get(s, c, m, 0, 0, timeout_usec, error);

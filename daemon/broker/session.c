@@ -81,6 +81,7 @@ static int session_init(struct session *s, struct broker *b,
     list_init(&s->shares);
     line_init(&s->line);
     list_init(&s->attachments);
+    list_init(&s->gone);
     stash_init(&s->stash);
     list_init(&s->waiters);
     return s->name && s->owner && s->holder ? 0 : -ENOMEM;
@@ -134,7 +135,8 @@ unsigned session_count_tracees(const struct broker *b, uid_t uid)
     }
     /* Those of sessions that have been closed meanwhile too: they are still held for that user. */
     LIST_FOREACH(struct attach, a, &b->attaches, attaches)
-        n += a->session->uid == uid;
+        n += a->session->uid == uid && !a->wish.joins &&
+             !attachment_find(a->session, a->target.pid, NULL);
     return n;
 }
 
@@ -257,7 +259,8 @@ static void let_go(struct session *s)
     line_done(&s->line);
     list_remove(&s->of_stream);
     while (!list_empty(&s->attachments))
-        attachment_free(LIST_FIRST(&s->attachments, struct attachment, of_session), "closed");
+        attachment_end(LIST_FIRST(&s->attachments, struct attachment, of_session), "closed");
+    attachments_forget_gone(s);
     while (!list_empty(&s->shares))
         share_free(LIST_FIRST(&s->shares, struct share, of_session));
     list_remove(&s->of_creator);

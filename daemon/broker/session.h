@@ -40,6 +40,9 @@ struct session {
     struct list of_stream; /* where there are any, and no subscriber is behind */
     struct list attachments;
     unsigned n_attachments;
+    struct list gone; /* attachments of which events may wait still: they are for who was authorised
+                         (clearance.h) */
+    unsigned n_gone;
 
     struct stash stash;  /* events that have left their tracer's queue already */
     struct list waiters; /* calls of GetEvent, the oldest first */

@@ -181,6 +181,15 @@ void target_done(struct target *t)
     *t = (struct target){0};
 }
 
+bool target_is_same(const struct target *t, const struct target *asked)
+{
+    return memcmp(t->uids, asked->uids, sizeof(t->uids)) == 0 &&
+           memcmp(t->gids, asked->gids, sizeof(t->gids)) == 0 && t->permitted == asked->permitted &&
+           t->user_namespace == asked->user_namespace && t->dumpable == asked->dumpable &&
+           t->program && asked->program && t->program_size == asked->program_size &&
+           memcmp(t->program, asked->program, t->program_size) == 0;
+}
+
 bool target_is_plain(const struct target *t, uid_t uid)
 {
     for (size_t i = 0; i < 3; i++)

@@ -38,6 +38,9 @@ int target_read(sd_bus_message *reply, struct target *ret);
 /* Frees what it owns, and makes it all zero. */
 void target_done(struct target *t);
 
+/* Whether the one that polkit was asked about still has those rights, and is that program. */
+bool target_is_same(const struct target *t, const struct target *asked);
+
 /* Whether it has that user's rights and no others, as far as it can tell by itself. */
 bool target_is_plain(const struct target *t, uid_t uid);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bus-api/macro.h"
 #include "daemon/broker/audit.h"
@@ -9,6 +10,9 @@
 #include "daemon/broker/session.h"
 #include "daemon/broker/tracee.h"
 #include "daemon/broker/tracer-link.h"
+
+/* More have no event left in a queue, or hardly. */
+#define GONE_MAX 256u
 
 int tracee_new(struct broker *b, pid_t pid, struct tracer *tracer, struct tracee **ret)
 {
@@ -101,20 +105,51 @@ int attachment_add(struct session *s, struct tracer *tracer, pid_t pid)
     return 1;
 }
 
-void attachment_free(struct attachment *a, const char *why)
+static void attachment_free(struct attachment *a)
 {
+    while (!list_empty(&a->clearances))
+        clearance_free(LIST_FIRST(&a->clearances, struct clearance, of_attachment));
+    list_remove(&a->of_session);
+    free(a->executable);
+    free(a);
+}
+
+static void forget_one(struct session *s)
+{
+    attachment_free(LIST_FIRST(&s->gone, struct attachment, of_session));
+    s->n_gone--;
+}
+
+/* Of what is let go the queue is cleared. Only a persistent session is for several connections. */
+static bool leaves_events(const struct session *s, const char *why)
+{
+    return s->persistent && !s->closed && why && strcmp(why, "detached") != 0;
+}
+
+void attachment_end(struct attachment *a, const char *why)
+{
+    struct session *s = a->session;
     struct tracee *t = a->tracee;
 
     if (why)
         audit_released(a, why);
-    while (!list_empty(&a->clearances))
-        clearance_free(LIST_FIRST(&a->clearances, struct clearance, of_attachment));
     list_remove(&a->of_tracee);
     list_remove(&a->of_session);
-    a->session->n_attachments--;
-    free(a->executable);
-    free(a);
+    s->n_attachments--;
+    a->tracee = NULL;
+    if (leaves_events(s, why)) {
+        list_append(&s->gone, &a->of_session);
+        if (++s->n_gone > GONE_MAX)
+            forget_one(s);
+    } else
+        attachment_free(a);
     tracee_release(t);
+}
+
+void attachments_forget_gone(struct session *s)
+{
+    while (!list_empty(&s->gone))
+        forget_one(s);
 }
 
 struct attachment *attachment_find(const struct session *s, pid_t pid, const struct tracer *tracer)

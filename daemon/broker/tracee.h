@@ -27,7 +27,7 @@ struct tracee {
 struct attachment {
     struct list of_tracee;
     struct list of_session;
-    struct tracee *tracee;
+    struct tracee *tracee; /* NULL: it is gone */
     struct session *session;
     uint64_t id;            /* no other has had it: a pid may be another process's by now */
     uint64_t serial;        /* of the last event that went through the broker */
@@ -53,7 +53,10 @@ struct tracee *tracee_find(struct broker *b, pid_t pid);
 /* Enters what a tracer has announced; 1, or 0 where it was entered already. */
 int attachment_add(struct session *s, struct tracer *tracer, pid_t pid);
 /* `why` is for the audit trail (audit_released()); NULL: it goes on without this broker. */
-void attachment_free(struct attachment *a, const char *why);
+void attachment_end(struct attachment *a, const char *why);
+
+/* No events wait any more of what the session does not trace. */
+void attachments_forget_gone(struct session *s);
 
 /* `tracer` NULL: whichever holds it. NULL where the session doesn't trace the process. */
 struct attachment *attachment_find(const struct session *s, pid_t pid, const struct tracer *tracer);

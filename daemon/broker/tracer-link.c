@@ -81,7 +81,7 @@ bool tracer_is_behind(const struct tracer *t)
 
 int tracer_check_takes(struct tracer *t, pid_t about, sd_bus_error *error)
 {
-    t->overdue &= tracer_has_untaken(t);
+    t->overdue &= count_unsent(t) > 0;
     if (!t->overdue)
         return 0;
     tracer_no_answer(&t->wire, true, about, error);
@@ -209,8 +209,8 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
         a->plain = from->plain;
     }
     audit_attached(a, by);
-    if (by && by->caller)
-        return clearance_give(by->caller, a, by->grant, by->wish.observe);
+    if (by && (by->caller || s->creator)) /* whose it is, though it has been told of a time-out */
+        return clearance_give(by->caller ? by->caller : s->creator, a, by->grant, by->wish.observe);
     r = from ? clearances_inherit(a, from) : 0;
     return parent > 0 && is_one_too_many(s) ? lose(t, s, a->tracee->pid) : r;
 }
@@ -227,7 +227,7 @@ static int on_process_removed(struct tracer *t, struct session *s, sd_bus_messag
         return r;
     a = attachment_find(s, (pid_t)pid, t);
     if (a)
-        attachment_free(a, why);
+        attachment_end(a, why);
     t->left[t->n_left++ % TRACER_LEFT_MAX] = (pid_t)pid;
     events_process_removed(s, (pid_t)pid);
     return 0;
@@ -353,7 +353,7 @@ static void drop_tracees(struct tracer *t, const char *why)
         list_remove(&tracee->tracees);
         tracee->n_requests++;
         while (!list_empty(&tracee->attachments))
-            attachment_free(LIST_FIRST(&tracee->attachments, struct attachment, of_tracee), why);
+            attachment_end(LIST_FIRST(&tracee->attachments, struct attachment, of_tracee), why);
         tracee->n_requests--;
         tracee->tracer = NULL;
         tracee_release(tracee);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "daemon/trace/children.h"
+#include "daemon/trace/observe.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
@@ -63,6 +64,8 @@ static void follow_into(struct trace *t, struct attachment *parent, struct proce
     }
     a->grant = grant_ref(parent->grant);
     a->observe = parent->observe;
+    if (a->observe)
+        observe_follows(p, parent->process);
     a->all_stop = parent->all_stop;
     a->follow_threads = parent->follow_threads;
     a->follow_children = true;

@@ -88,6 +88,16 @@ static bool has_id(const uint32_t *ids, size_t n, uint32_t id)
     return false;
 }
 
+bool grant_is_plain(const struct grant *g, uid_t uid)
+{
+    if (!g || g->permitted != 0 || g->undumpable)
+        return false;
+    for (size_t i = 0; i < g->n_users; i++)
+        if (g->users[i] != uid)
+            return false;
+    return g->n_users > 0;
+}
+
 bool grant_covers(const struct grant *g, const struct credentials *c)
 {
     if (!g)

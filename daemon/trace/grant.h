@@ -65,6 +65,9 @@ int grant_set_program(struct grant *g, const void *path, size_t size);
 struct grant *grant_ref(struct grant *g);   /* accepts NULL: everything is granted */
 struct grant *grant_unref(struct grant *g); /* accepts NULL, returns NULL */
 
+/* Whether it is for what has a user's rights and no others. */
+bool grant_is_plain(const struct grant *g, uid_t uid);
+
 /* Whether credentials are within a grant; with NULL all are. Pure. */
 bool grant_covers(const struct grant *g, const struct credentials *c);
 

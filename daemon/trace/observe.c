@@ -45,6 +45,17 @@ void observe_begins(const struct attachment *a, const struct grant *g)
     t->left_usec = g->observe_usec < OBSERVE_HOLD_USEC ? g->observe_usec : OBSERVE_HOLD_USEC;
 }
 
+void observe_follows(struct process *child, const struct process *parent)
+{
+    struct observe_time *t = &child->observe_time;
+    uint64_t now = event_now_usec();
+
+    if (t->at_usec != 0)
+        return;
+    t->left_usec = left_at(&parent->observe_time, now);
+    t->at_usec = now;
+}
+
 bool observe_may_hold(const struct attachment *a)
 {
     const struct observe_time *t = &a->process->observe_time;

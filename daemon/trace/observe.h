@@ -6,6 +6,7 @@
 
 struct attachment;
 struct grant;
+struct process;
 struct trace;
 
 /* Sessions that only observe a process. What they read of a thread they need it to stand for, so
@@ -31,6 +32,9 @@ struct observe_time {
 
 /* One that has just come, by a grant; NULL: by a right to everything. */
 void observe_begins(const struct attachment *a, const struct grant *g);
+
+/* A child has the time that the process has which it was followed from. */
+void observe_follows(struct process *child, const struct process *parent);
 
 /* Whether a session may stop one more thread; one that does not only observe always may. */
 bool observe_may_hold(const struct attachment *a);

@@ -7,6 +7,7 @@
 #include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
+#include "daemon/trace/proof.h"
 #include "daemon/tracer/access.h"
 #include "daemon/tracer/explain.h"
 #include "daemon/tracer/grant-read.h"
@@ -69,6 +70,24 @@ static int method_open_session(sd_bus_message *m, void *userdata, sd_bus_error *
         }
     }
     return sd_bus_reply_method_return(m, NULL);
+}
+
+/* Of a caller that is to be authorised for what the session traces already. */
+static int method_prove(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    const struct attachment *a;
+    struct tracer_session *s;
+    int r, fd, observe;
+    uint32_t pid;
+
+    r = read_session(m, userdata, &s, error);
+    if (r >= 0)
+        r = sd_bus_message_read(m, "uhb", &pid, &fd, &observe);
+    if (r < 0)
+        return r;
+    a = session_find(s->core, (pid_t)pid);
+    r = a ? proof_check(a->process, fd, observe) : -ESRCH;
+    return r < 0 ? explain_attach(error, r, (pid_t)pid, 0) : sd_bus_reply_method_return(m, NULL);
 }
 
 static int method_lose(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -393,19 +412,20 @@ static int append_session(sd_bus_message *reply, const struct tracer_session *s)
     const struct attachment *a;
     int r;
 
-    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "susssba(uu)");
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "susssba(uubb)");
     if (r < 0)
         return r;
     r = sd_bus_message_append(reply, "susssb", s->id, (uint32_t)s->uid, s->name, s->owner,
                               s->lifetime, s->queue);
     if (r < 0)
         return r;
-    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(uu)");
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(uubb)");
     if (r < 0)
         return r;
     TAILQ_FOREACH(a, &s->core->attachments, by_session) {
-        r = sd_bus_message_append(reply, "(uu)", (uint32_t)a->process->pidref.pid,
-                                  (uint32_t)a->n_engines);
+        r = sd_bus_message_append(reply, "(uubb)", (uint32_t)a->process->pidref.pid,
+                                  (uint32_t)a->n_engines, (int)a->observe,
+                                  (int)grant_is_plain(a->grant, s->uid));
         if (r < 0)
             return r;
     }
@@ -423,7 +443,7 @@ static int method_describe(sd_bus_message *m, void *userdata, sd_bus_error *erro
     r = sd_bus_message_new_method_return(m, &reply);
     if (r < 0)
         return r;
-    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(susssba(uu))");
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(susssba(uubb))");
     if (r < 0)
         return r;
     TAILQ_FOREACH(s, &t->sessions, sessions) {
@@ -443,6 +463,8 @@ const sd_bus_vtable internal_vtable[] = {
                             SD_BUS_NO_RESULT, method_open_session, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("CloseSession", SD_BUS_ARGS("s", id), SD_BUS_NO_RESULT,
                             method_close_session, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Prove", SD_BUS_ARGS("s", id, "u", pid, "h", proof, "b", observe),
+                            SD_BUS_NO_RESULT, method_prove, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Lose", SD_BUS_ARGS("s", id, "u", pid), SD_BUS_NO_RESULT, method_lose,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Attach",
@@ -465,7 +487,7 @@ const sd_bus_vtable internal_vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("ListStopped", SD_BUS_ARGS("s", id),
                             SD_BUS_RESULT("a" PTRACED_EVENT_SIGNATURE, events), method_list_stopped,
                             SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(susssba(uu))", sessions),
+    SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(susssba(uubb))", sessions),
                             method_describe, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("Events", SD_BUS_ARGS("s", id, "a" PTRACED_EVENT_SIGNATURE, events), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Ready", SD_BUS_ARGS("s", id), 0),

@@ -63,7 +63,7 @@ class Flood(Policy):
         self.assert_error("LimitExceeded", self.session.attach, self.victim.pid,
                           syscalls=wire.Variant("at", [0] * 10000))
         self.assert_error("LimitExceeded", self.session.client.manager.call, "ListSessions", "ay", bytes(4 << 20))
-        self.assert_error("LimitExceeded", self.session.client.manager.call, "ListSessions", "aay", [b""] * 200000)
+        self.assert_error("LimitExceeded", self.session.client.manager.call, "ListSessions", "aay", [b""] * 400000)
         self.assert_error("LimitExceeded", self.session.call, "Continue", "a{sv}", options(mode="x" * 10000))
         # What is too long is not sent back.
         long = "x" * 60000
@@ -87,7 +87,8 @@ class Flood(Policy):
         self.assertEqual(set(found), {"TimedOut", "LimitExceeded"})
         self.assertLessEqual(found["TimedOut"], 8)
         # Those have not gone away: until the tracer takes them, no more are kept.
-        self.assertEqual(set(self.outcomes([self.process.send("WriteMemory", "tay", 0, bytes(1 << 20))])), {"TimedOut"})
+        found = self.outcomes([self.process.send("WriteMemory", "tay", 0, bytes(1 << 20))])
+        self.assertLessEqual(set(found), {"TimedOut", "LimitExceeded"})
         self.assert_others_are_served()
         self.go_on()
         self.assert_wait(lambda: self.outcomes([self.process.send("ListThreads")]) == {None: 1}, "it takes calls again")

@@ -475,6 +475,45 @@ class Anew(Policy):
         done = self.ptracectl_of(GAMES, "status")
         self.assertIn(f"What session {theirs.id} holds stopped is for those connections alone", done.stderr)
 
+    def test_proof_from_before_an_exec_is_none(self):
+        """Which only the tracer can tell: the file is the same."""
+        tracee = self.tracee_of(NEWS, "executes", "executes")
+        old, new = [], []
+        for fds in (old, new):
+            with polkit.acting_as(NEWS):
+                fds.append(os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR))
+            self.addCleanup(os.close, fds[0])
+            if fds is old:
+                tracee.say(self.program("next", "executes"))
+                self.assertEqual(tracee.listen(), "ready")
+        session = self.session_of(NEWS, lifetime="persistent")
+        session.attach(tracee.pid, proof=wire.Variant("h", new[0]))
+        again = self.again(session, NEWS)
+        self.assert_error("NotPermitted", self.authorize, again, tracee.pid, proof=wire.Variant("h", old[0]))
+        self.assert_error(ACCESS_DENIED, again.process(tracee.pid).interrupt)
+        self.authorize(again, tracee.pid, proof=wire.Variant("h", new[0]))
+
+    def test_last_events_are_for_who_was_authorised(self):
+        tracee, session, _ = self.persistent()
+        authorised, another = self.again(session), self.again(session)
+        self.authorize(authorised, tracee.pid)
+        second = self.tracee_of(GAMES, "second")
+        authorised.attach(second.pid)
+        self.authorize(another, second.pid)
+        tracee.quit()
+        tracee.wait()
+        self.assert_wait(lambda: tracee.pid not in [entry[0] for entry in another.client.manager.call("ListTracees")],
+                         "it is gone")
+        self.assert_error(ACCESS_DENIED, another.call, "GetEvent", "t", 0)
+        self.assert_error(ACCESS_DENIED, another.process(tracee.pid).thread(tracee.pid).call, "GetEvent", "t", 0)
+        kinds = []
+        with contextlib.suppress(wire.Error):
+            while True:
+                kinds.append(authorised.call("GetEvent", "t", 0)[4])
+        self.assertIn("exited", kinds)
+        # What comes from now on is of the second one alone.
+        self.assert_error("NoEvent", another.call, "GetEvent", "t", 0)
+
     def test_root_needs_none(self):
         tracee, session, _ = self.persistent()
         ours = self.connect().session(session.id)

@@ -125,7 +125,7 @@ class Access(Case):
         for arguments in (("busctl", "call", NAME, ROOT, MANAGER, "ListSessions"),
                           ("busctl", "call", NAME, ROOT, MANAGER, "CreateSession", "a{sv}", "0"),
                           ("busctl", "get-property", NAME, ROOT, MANAGER, "Version"),
-                          ("busctl", "introspect", NAME, ROOT), ("busctl", "tree", NAME), ("ptracectl", "list")):
+                          ("busctl", "introspect", NAME, ROOT), ("busctl", "tree", NAME), ("ptracectl", "status")):
             done = self.machine.try_run_as(NOBODY, *arguments)
             self.assertEqual(done.returncode, 0, (arguments, done.stderr))
 

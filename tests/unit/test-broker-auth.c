@@ -101,7 +101,9 @@ static void others_may_only_have_sessions(struct bus_fixture *f, const char *int
     const char *verdict_held, *verdict_own;
 
     list_init(&held.attachments);
+    list_init(&held.gone);
     list_init(&own.attachments);
+    list_init(&own.gone);
     verdict_held = verdict(f, BROKER_SYSTEM, SOMEBODY, &held, interface, member);
     verdict_own = verdict(f, BROKER_SYSTEM, SOMEBODY, &own, interface, member);
     assert_int_equal(verdict_held == NULL, !is_in(member, of_root));
@@ -168,6 +170,7 @@ static void test_lists_show_what_may_be_seen(void **state)
     const struct caller other = {.broker = &b, .uid = SOMEBODY_ELSE, .name = (char[]){":1.2"}};
 
     list_init(&s.attachments);
+    list_init(&s.gone);
     list_init(&b.attaches);
     assert_true(auth_may_see(&root, &s) && auth_may_see_processes(&root, &s));
     assert_true(auth_may_see(&holder, &s) && auth_may_see_processes(&holder, &s));
@@ -184,10 +187,12 @@ static void test_clearance_is_for_each_attachment(void **state)
     struct session s = {
         .broker = &b, .uid = SOMEBODY, .holder = (char[]){":1.2"}, .persistent = true};
     struct caller c = {.broker = &b, .uid = SOMEBODY, .name = (char[]){":1.3"}};
-    struct attachment first = {.session = &s}, second = {.session = &s}, child = {.session = &s};
-    struct attach attach = {.session = &s};
+    struct tracee tracee = {.broker = &b, .pid = 10};
+    struct attachment first = {.session = &s, .tracee = &tracee}, second = first, child = first;
+    struct attach attach = {.session = &s, .at_tracer = true};
 
     list_init(&s.attachments);
+    list_init(&s.gone);
     list_init(&b.attaches);
     list_init(&c.clearances);
     list_init(&first.clearances);
@@ -221,9 +226,26 @@ static void test_clearance_is_for_each_attachment(void **state)
     list_append(&b.attaches, &attach.attaches);
     assert_true(auth_may_use(&c, &first));
     assert_false(auth_may_use_all(&c, &s));
+    attach.answered = true; /* or was, and has given up */
+    assert_true(auth_may_use_all(&c, &s));
+    /* It is to have control of what is observed. */
+    attach = (struct attach){
+        .session = &s, .is_sent = true, .target.pid = 10, .attaches = attach.attaches};
+    assert_false(auth_may_use(&c, &second));
+    assert_true(auth_may_use(&c, &first));
+    attach.wish.observe = true;
+    assert_true(auth_may_use(&c, &second));
+
+    /* Its events may wait still when it is gone. */
+    list_remove(&first.of_session);
+    list_append(&s.gone, &first.of_session);
+    assert_true(auth_may_use_all(&c, &s));
     while (!list_empty(&c.clearances))
         clearance_free(LIST_FIRST(&c.clearances, struct clearance, of_caller));
     assert_false(auth_may_use(&c, &first));
+    list_remove(&second.of_session);
+    list_remove(&child.of_session);
+    assert_false(auth_may_use_all(&c, &s));
 }
 
 static void test_session_numbers(void **state)
