@@ -64,6 +64,29 @@ class Proof(Users):
         self.assertEqual(attach["PTRACED_UID"], str(self.machine.account(ALICE).uid))
 
 
+    def of_alice(self, *arguments):
+        done = self.machine.try_run_as(ALICE, "ptracectl", *map(str, arguments))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def test_each_call_of_ptracectl_goes_on_with_what_another_has_attached(self):
+        """Over a restart of the service too. Nobody is asked anything: the library proves it each time."""
+        tracee = self.tracee("computes", 2, user=ALICE)
+        session = self.of_alice("attach", tracee.inside).strip()
+        for restarts in (False, True):
+            if restarts:
+                self.machine.run("systemctl", "restart", cases.BROKER)
+            self.of_alice("interrupt", tracee.inside)
+            self.assertEqual({cases.harness.procfs.state(tracee.pid, tid) for tid in tracee.threads()}, {"t"})
+            self.assertIn(f"{tracee.inside} stopped by ", self.of_alice("status"))
+            self.of_alice("continue", "--all", "-s", session)
+            self.assertIn("running", self.of_alice("threads"))
+        done = self.machine.try_run_as(BOB, "ptracectl", "interrupt", tracee.inside)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.of_alice("close", session)
+        self.assert_computes(tracee)
+
+
 class Limits(Users):
     def setUp(self):
         super().setUp()
