@@ -38,7 +38,8 @@ static int finish(struct attach *a, struct attachment *attachment)
     if (a->grant != ATTACH_EVERYTHING)
         r = clearance_give(a->caller, attachment, a->grant, a->wish.observe);
     if (r >= 0)
-        r = sd_bus_reply_method_return(a->call, NULL);
+        r = a->wish.replays ? sd_bus_enqueue_for_read(a->broker->bus, a->call)
+                            : sd_bus_reply_method_return(a->call, NULL);
     if (r >= 0)
         attach_end(a);
     return r;

@@ -211,12 +211,38 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
     return attach_begin(s, c, call, -1, (pid_t)tid, &wish, error);
 }
 
+static int join(struct session *s, struct caller *c, sd_bus_message *call,
+                const struct attachment *attachment, const struct attach_wish *wish,
+                sd_bus_error *error)
+{
+    pid_t pid = attachment->tracee->pid;
+    int r, pidfd;
+
+    r = caller_check_user(c, error);
+    if (r >= 0 && !auth_is_unlimited(c))
+        r = audit_user_join(c->broker, c->uid, error);
+    if (r >= 0)
+        r = open_process(pid, &pidfd, error);
+    return r < 0 ? r : attach_begin(s, c, call, pidfd, 0, wish, error);
+}
+
+int attach_authorize_first(struct session *s, struct caller *c, sd_bus_message *call,
+                           const struct attachment *attachment, sd_bus_error *error)
+{
+    const struct attach_wish wish = {
+        .joins = true, .replays = true, .observe = attachment->observe};
+    struct measure size;
+    int r = measure_check(call, OPTIONS_BYTES_MAX, &size, error); /* kept while people think */
+
+    return r < 0 ? r : join(s, c, call, attachment, &wish, error);
+}
+
 int attach_authorize_process(struct session *s, struct caller *c, sd_bus_message *call,
                              sd_bus_error *error)
 {
     struct attach_wish wish = {.joins = true};
     const struct attachment *attachment;
-    int r, pidfd, proof = -1;
+    int r, proof = -1;
     const struct option_rule rules[] = {{PTRACED_OPTION_PROOF, "h", &proof}};
     uint32_t pid;
 
@@ -236,13 +262,5 @@ int attach_authorize_process(struct session *s, struct caller *c, sd_bus_message
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
                                  "Session %s does not trace process %u", s->id, pid);
     wish.observe = attachment->observe;
-    r = caller_check_user(c, error);
-    if (r >= 0 && !auth_is_unlimited(c))
-        r = audit_user_join(c->broker, c->uid, error);
-    if (r < 0)
-        return r;
-    r = open_process((pid_t)pid, &pidfd, error);
-    if (r < 0)
-        return r;
-    return attach_begin(s, c, call, pidfd, 0, &wish, error);
+    return join(s, c, call, attachment, &wish, error);
 }

@@ -12,6 +12,7 @@
 #include "daemon/broker/proof.h"
 #include "daemon/broker/target.h"
 
+struct attachment;
 struct broker;
 struct caller;
 struct polkit_check;
@@ -42,6 +43,7 @@ enum attach_grant {
 struct attach_wish {
     bool observe; /* without control */
     bool joins;   /* nothing is attached: the caller is to be authorised for what is already */
+    bool replays; /* the call is not answered with that, but can be handled then */
     struct proof proof;
 };
 
@@ -79,6 +81,11 @@ int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
 int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error);
 int attach_authorize_process(struct session *s, struct caller *c, sd_bus_message *call,
                              sd_bus_error *error);
+
+/* The same before any other call is handled, which comes back when its caller is authorised for the
+ * attachment: 1; or an error. */
+int attach_authorize_first(struct session *s, struct caller *c, sd_bus_message *call,
+                           const struct attachment *attachment, sd_bus_error *error);
 
 /* The first request of a session that a tracer was sent for a process, which is the one that it
  * answers first. NULL where there is none. */

@@ -264,6 +264,35 @@ static pid_t pid_of(const struct ptraced_path *path)
     return 0;
 }
 
+static bool lacks(const struct caller *c, const struct attachment *a)
+{
+    return !clearance_is_enough(clearance_find(c, a));
+}
+
+const struct attachment *auth_lacks(const struct caller *c, const struct session *s,
+                                    sd_bus_message *m)
+{
+    const struct rule *rule = find_rule(m);
+    const struct attachment *found;
+    struct ptraced_path path;
+    enum need need;
+
+    if (!rule || auth_is_unlimited(c) || c->broker->mode != BROKER_SYSTEM || s->uid != c->uid ||
+        !s->persistent || strcmp(rule->interface, DBUS_INTERFACE "Introspectable") == 0)
+        return NULL;
+    ptraced_path_parse(sd_bus_message_get_path(m), &path);
+    need = need_of(rule, true, &path);
+    if (need != NEED_CLEARANCE && need != NEED_MEMORY)
+        return NULL;
+    found = pid_of(&path) > 0 ? attachment_find(s, pid_of(&path), NULL) : NULL;
+    if (found || pid_of(&path) > 0)
+        return found && lacks(c, found) ? found : NULL;
+    LIST_FOREACH(struct attachment, a, &s->attachments, of_session)
+        if (lacks(c, a))
+            return a;
+    return NULL;
+}
+
 int auth_check(const struct caller *c, const struct session *s, sd_bus_message *m,
                sd_bus_error *error)
 {

@@ -28,6 +28,12 @@ bool auth_is_holder(const struct caller *c, const struct session *s);
 bool auth_may_use(const struct caller *c, const struct attachment *a);
 bool auth_may_use_all(const struct caller *c, const struct session *s);
 
+/* Of a persistent session: the first attachment of those that a call is about for which its caller,
+ * who is another connection of the session's user, was not authorised. NULL: none, or asking would
+ * not help. */
+const struct attachment *auth_lacks(const struct caller *c, const struct session *s,
+                                    sd_bus_message *m);
+
 /* Whether a session is shown in a caller's lists, and what it traces. */
 bool auth_may_see(const struct caller *c, const struct session *s);
 bool auth_may_see_processes(const struct caller *c, const struct session *s);

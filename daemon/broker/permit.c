@@ -271,6 +271,19 @@ static int check_same(const struct permit_wait *w, sd_bus_error *error)
                              w->session, w->pid);
 }
 
+/* What other connections of a user have attached is asked about where it is used. */
+static int authorize_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
+{
+    const struct attachment *a;
+    struct ptraced_path path;
+    struct session *s;
+
+    ptraced_path_parse(sd_bus_message_get_path(m), &path);
+    s = path.kind == PTRACED_PATH_INVALID ? NULL : session_find(c->broker, path.session);
+    a = s ? auth_lacks(c, s, m) : NULL;
+    return a ? attach_authorize_first(s, c, m, a, error) : 0;
+}
+
 int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
     const struct attachment *a = NULL;
@@ -291,6 +304,9 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     }
     if (c->broker->mode != BROKER_SYSTEM || auth_is_unlimited(c))
         return 0;
+    r = authorize_first(c, m, error);
+    if (r != 0)
+        return r;
     s = session_of(c, m, &pid);
     opens = s && pid > 0 && opens_memory(m);
     a = opens ? attachment_find(s, pid, NULL) : NULL;

@@ -16,6 +16,8 @@ struct permit_wait;
  *     open-memory  to have descriptors of a process that the session controls, which nobody can
  * take back; open-memory-other where that is not the user's own
  *
+ * and, in a persistent session, what another connection has attached (clearance.h).
+ *
  * The call is put by, comes back with what has been permitted, and is handled with that. A list is
  * never asked about in a dialog: who may see less is shown less. Who has proved that the kernel
  * would let him open the memory himself is not asked for that. */

@@ -296,19 +296,26 @@ class Sessions(Policy):
         session.close()
 
     def test_another_connection_of_the_same_user_was_not_authorised(self):
-        tracee = self.tracee_of(GAMES)
-        session = self.session_of(GAMES, lifetime="persistent")
-        session.attach(tracee.pid)
-        again = self.service.connect_as(GAMES).session(session.id)
-        self.assertIn(session.id, again.client.list_sessions())
-        for call in (("Interrupt",), ("Subscribe",), ("GetEvent", "t", 0), ("ListStopped",)):
-            with self.subTest(call=call[0]):
-                self.assert_error(ACCESS_DENIED, again.call, *call)
-        self.assert_error(ACCESS_DENIED, again.process(tracee.pid).interrupt)
-        for interface, path in ((client.PROCESS, again.process(tracee.pid).path),
-                                (client.THREAD, again.process(tracee.pid).thread(tracee.pid).path)):
-            self.assert_error(ACCESS_DENIED, again.client.call, path, client.PROPERTIES, "GetAll", "s", interface)
-            self.assert_error(ACCESS_DENIED, again.client.call, path, client.INTROSPECTABLE, "Introspect")
+        """Of a persistent session polkit is asked; of one that is its creator's alone, nobody."""
+        tracee = self.tracee_of(NEWS)
+        with polkit.acting_as(NEWS):
+            fd = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        for lifetime, refusal in (("client", ACCESS_DENIED), ("persistent", ASK_ME)):
+            session = self.session_of(NEWS, lifetime=lifetime, queue=True)
+            session.attach(tracee.pid, proof=wire.Variant("h", fd))
+            again = self.service.connect_as(NEWS).session(session.id)
+            self.assertIn(session.id, again.client.list_sessions())
+            for call in (("Interrupt",), ("Subscribe",), ("GetEvent", "t", 0), ("ListStopped",)):
+                with self.subTest(call=call[0]):
+                    self.assert_error(refusal, again.call, *call)
+            self.assert_error(refusal, again.process(tracee.pid).interrupt)
+            for interface, path in ((client.PROCESS, again.process(tracee.pid).path),
+                                    (client.THREAD, again.process(tracee.pid).thread(tracee.pid).path)):
+                self.assert_error(refusal, again.client.call, path, client.PROPERTIES, "GetAll", "s", interface)
+                self.assert_error(ACCESS_DENIED, again.client.call, path, client.INTROSPECTABLE, "Introspect")
+            if lifetime == "client":
+                session.close()
         # But what one traces, by whatever program, one may know.
         (objects,) = again.client.call(client.ROOT, client.OBJECT_MANAGER, "GetManagedObjects")
         self.assertEqual(set(objects), {session.path, session.process(tracee.pid).path})
@@ -371,6 +378,39 @@ class Anew(Policy):
         again.close()
         self.assert_runs_free(tracee)
 
+    def test_call_of_another_connection_asks_for_itself(self):
+        """As those of busctl do, each of which is another connection."""
+        tracee, session, _ = self.persistent()
+        second = self.tracee_of(GAMES, "second")
+        session.attach(second.pid)
+        session.client.close()
+        self.again(session).call("Interrupt") # of both
+        self.assertEqual({event.pid for event in self.again(session).list_stopped()}, {tracee.pid, second.pid})
+        self.assertTrue(self.again(session).process(tracee.pid).thread(tracee.pid).registers())
+        self.again(session).process(tracee.pid).continue_()
+        kinds = [self.again(session).call("GetEvent", "t", 0)[4] for _ in range(2)]
+        self.assertEqual(kinds, ["stop"] * 2)
+        error = self.assert_error("LimitExceeded", self.again(session).process(tracee.pid).call, "WriteMemory", "tay", 0,
+                                  bytes(100000))
+        self.assertIn("WriteMemory", error.message)
+        self.again(session).close()
+        self.assert_runs_free(tracee)
+
+    def test_caller_that_leaves_while_polkit_is_asked_leaves_nothing(self):
+        tracee, session, _ = self.persistent()
+        before = procfs.descriptors(self.service.broker.pid)
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+        try:
+            for _ in range(10):
+                again = self.again(session)
+                again.process(tracee.pid).send("Interrupt")
+                again.client.manager.call("GetSession", "s", session.id)
+                again.client.close()
+            self.assert_wait(lambda: procfs.descriptors(self.service.broker.pid) <= before + 1, "all is closed")
+        finally:
+            os.kill(self.service.polkit.pid, signal.SIGCONT)
+        self.again(session).process(tracee.pid).interrupt()
+
     def test_polkit_decides_for_each_connection(self):
         tracee = self.tracee_of(NEWS)
         with polkit.acting_as(NEWS):
@@ -380,7 +420,7 @@ class Anew(Policy):
         session.attach(tracee.pid, proof=wire.Variant("h", fd))
         again = self.again(session, NEWS)
         self.assert_error(ASK_ME, self.authorize, again, tracee.pid)
-        self.assert_error(ACCESS_DENIED, again.process(tracee.pid).interrupt)
+        self.assert_error(ASK_ME, again.process(tracee.pid).interrupt)
         self.authorize(again, tracee.pid, proof=wire.Variant("h", fd))
         again.process(tracee.pid).interrupt()
         again.process(tracee.pid).continue_()
@@ -420,9 +460,7 @@ class Anew(Policy):
         self.assertIn("events", error.message)
         session.call("Unsubscribe")
         again.attach(second.pid)
-        self.assert_error(ACCESS_DENIED, session.call, "Subscribe")
-        self.authorize(session, second.pid)
-        session.call("Subscribe")
+        session.call("Subscribe") # polkit has been asked, and said yes
 
     def test_what_is_not_traced_is_not_authorised(self):
         tracee, session, process = self.persistent()
@@ -490,7 +528,7 @@ class Anew(Policy):
         session.attach(tracee.pid, proof=wire.Variant("h", new[0]))
         again = self.again(session, NEWS)
         self.assert_error("NotPermitted", self.authorize, again, tracee.pid, proof=wire.Variant("h", old[0]))
-        self.assert_error(ACCESS_DENIED, again.process(tracee.pid).interrupt)
+        self.assert_error(ASK_ME, again.process(tracee.pid).interrupt)
         self.authorize(again, tracee.pid, proof=wire.Variant("h", new[0]))
 
     def test_last_events_are_for_who_was_authorised(self):
