@@ -87,6 +87,25 @@ class Proof(Users):
         self.assert_computes(tracee)
 
 
+class Scripts(Users):
+    def busctl(self, path, interface, *words):
+        done = self.machine.try_run_as(ALICE, "busctl", "call", NAME, path, f"{NAME}.{interface}", *map(str, words))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.split()
+
+    def test_script_of_a_user_traces_what_a_rule_lets_him(self):
+        self.rules(f'if (action.id == "{NAME}.control" && subject.user == "{ALICE}") return polkit.Result.YES;')
+        tracee = self.tracee("computes", 2, user=ALICE)
+        session = self.busctl(cases.ROOT, "Manager", "CreateSession", "a{sv}", 1, "lifetime", "s", "persistent")[1].strip('"')
+        process = self.busctl(session, "Session", "AttachProcess", "ua{sv}", tracee.inside, 0)[1].strip('"')
+        self.busctl(process, "Process", "Interrupt")
+        self.assertIn('"stop"', self.busctl(session, "Session", "GetEvent", "t", 10000000))
+        self.assertIn('"rip"', self.busctl(f"{process}/thread/{tracee.inside}", "Thread", "GetRegisters"))
+        self.busctl(process, "Process", "Continue", "a{sv}", 0)
+        self.busctl(session, "Session", "Close")
+        self.assert_computes(tracee)
+
+
 class Limits(Users):
     def setUp(self):
         super().setUp()
