@@ -4,11 +4,14 @@
 import collections
 import contextlib
 import os
+import select
 import signal
+import statistics
 import time
 
 import client
 import harness
+import polkit
 import procfs
 import wire
 from client import options
@@ -239,6 +242,58 @@ class AnswersThatNobodyReads(Policy):
         found = self.errors_of(serials)
         self.assertLessEqual(found[None], 18, found)
         self.assertGreater(found["LimitExceeded"], 0, found)
+
+
+class Latency(Policy):
+    """What one user notices of another who calls as fast as he can."""
+
+    service_class = SystemLikeService
+    SLACK_SECONDS = 0.001 if not sanitized() else 0.01 # for who has to wait for a processor
+
+    def flood(self):
+        """In another process; reads what is answered, but asks for much at a time."""
+        reads, writes = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(writes)
+                flooder = self.service.connect_as(GAMES)
+                while not select.select([reads], [], [], 0)[0]:
+                    for serial in [flooder.send(client.ROOT, client.MANAGER, "GetSession", "s", "s1") for _ in range(250)]:
+                        self.assertRaises(wire.Error, flooder.reply, serial)
+            finally:
+                os._exit(0)
+        os.close(reads)
+        return pid, writes
+
+    def end_flood(self, pid, writes):
+        os.close(writes)
+        os.waitpid(pid, 0)
+
+    def median(self, process):
+        taken = []
+        for _ in range(100):
+            started = time.monotonic()
+            process.call("ListThreads")
+            taken.append(time.monotonic() - started)
+        return statistics.median(taken)
+
+    def test_flood_of_calls_by_one_user_does_not_double_what_another_waits(self):
+        tracee = self.tracee_of(NEWS)
+        with polkit.acting_as(NEWS):
+            fd = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        process = self.session_of(NEWS).attach(tracee.pid, proof=wire.Variant("h", fd))
+        quiet, flooded = [], []
+        for _ in range(5): # one after the other, for what else the machine does
+            quiet.append(self.median(process))
+            flood = self.flood()
+            try:
+                time.sleep(0.1)
+                flooded.append(self.median(process))
+            finally:
+                self.end_flood(*flood)
+        self.assertLess(min(flooded), 2 * min(quiet) + self.SLACK_SECONDS, (quiet, flooded))
 
 
 class WhilePolkitThinks(Policy):
