@@ -114,7 +114,7 @@ int lookup_session_events(struct context *c, const char *id, ptraced_session **r
     return CTL_OK;
 }
 
-static bool is_asked(struct context *c)
+bool lookup_is_asked(struct context *c)
 {
     switch (ptraced_get_transport(c->connection)) {
     case PTRACED_TRANSPORT_SYSTEM:
@@ -168,22 +168,18 @@ static int authorize_new(struct context *c, ptraced_session *session, pid_t **do
     return r;
 }
 
-/* Children may be followed meanwhile, whose parent was not authorised for yet. */
+/* Children may have been followed meanwhile, whose parent was not authorised for yet. */
 static int authorize_all(struct context *c, ptraced_session *session)
 {
     _cleanup_free_ pid_t *done = NULL;
-    int r, before, n = 0;
+    int n = 0, r = authorize_new(c, session, &done, &n);
 
-    do {
-        before = n;
-        r = authorize_new(c, session, &done, &n);
-    } while (r == CTL_OK && n > before);
-    return r;
+    return r == CTL_OK ? authorize_new(c, session, &done, &n) : r;
 }
 
 int lookup_authorize(struct context *c, ptraced_session *session, pid_t pid)
 {
-    if (!is_asked(c))
+    if (!lookup_is_asked(c))
         return CTL_OK;
     return pid > 0 ? authorize_one(c, session, pid) : authorize_all(c, session);
 }
@@ -192,7 +188,7 @@ void lookup_try_authorize(struct context *c, const struct lookup *l, ptraced_ses
 {
     const char *id = ptraced_session_get_id(session);
 
-    if (!is_asked(c))
+    if (!lookup_is_asked(c))
         return;
     for (int i = 0; i < l->n_tracees; i++)
         if (strcmp(l->tracees[i].session, id) == 0)

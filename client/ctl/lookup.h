@@ -30,6 +30,10 @@ bool lookup_means(const struct ptraced_tracee_info *tracee, int n_arguments,
 int lookup_session(struct context *c, const char *id, ptraced_session **ret);
 int lookup_session_events(struct context *c, const char *id, ptraced_session **ret);
 
+/* Whether the service asks who may use what other connections have attached: not root, nor who it
+ * runs as. */
+bool lookup_is_asked(struct context *c);
+
 /* Where the service asks, of what another ptracectl has attached: has it ask about a process of the
  * session, or about all of them (pid 0). */
 int lookup_authorize(struct context *c, ptraced_session *session, pid_t pid);

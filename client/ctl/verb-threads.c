@@ -41,9 +41,9 @@ static int add_thread(struct context *c, struct table *table,
 static bool is_left_out(struct context *c, ptraced_session *session,
                         const struct ptraced_tracee_info *tracee)
 {
-    int r = ptraced_authorize(session, tracee->pid);
+    int r = lookup_is_asked(c) ? ptraced_authorize(session, tracee->pid) : 0;
 
-    if (r != -EACCES && r != -EPERM)
+    if (r >= 0 || r == -ESRCH || r == -EUNATCH || r == -ENXIO)
         return false;
     report_notice(&c->options,
                   "The threads of process %d are for those who trace it in session %s.",

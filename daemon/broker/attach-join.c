@@ -58,6 +58,8 @@ static void on_proved(sd_bus_message *reply, const sd_bus_error *error, void *us
         attach_fail_closed(a);
         return;
     }
+    if (error && !a->answered && sd_bus_error_has_name(error, PTRACED_ERROR_NOT_PERMITTED))
+        audit_refused(a->caller, a, PTRACED_OPTION_PROOF);
     if (error || a->answered) {
         attach_fail(a, error);
         return;
@@ -87,8 +89,9 @@ static int prove(struct attach *a, const struct attachment *attachment, sd_bus_e
     if (r < 0)
         return r;
     a->joined = attachment->id;
-    a->at_tracer = true;
-    return tracer_call(t, m, a->broker->tracer_timeout_usec, a->target.pid, on_proved, a);
+    attach_pause_timer(a); /* the call has its own */
+    r = tracer_call(t, m, a->broker->tracer_timeout_usec, a->target.pid, on_proved, a);
+    return tracer_explain(r, a->target.pid, error);
 }
 
 /* Who proves that he may trace a process as it is now need not be one who may trace what the

@@ -89,12 +89,14 @@ static bool is_wanted_by_another(const struct attach *a)
 static int note_attached(struct attach *a)
 {
     struct attachment *attachment = attachment_find(a->session, a->target.pid, a->tracee->tracer);
+    struct caller *c;
 
     if (!attachment)
         return 0;
     if (attachment->observe && !a->wish.observe)
         audit_attached(attachment, a);
-    return a->caller ? clearance_give(a->caller, attachment, a->grant, a->wish.observe) : 0;
+    c = a->caller ? a->caller : a->session->creator; /* it has been told of a time-out, or left */
+    return c ? clearance_give(c, attachment, a->grant, a->wish.observe) : 0;
 }
 
 static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *userdata)

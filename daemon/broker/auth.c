@@ -20,7 +20,8 @@ enum need {
     NEED_ATTACH,    /* to be the connection that has made the session, or it is a persistent one */
     NEED_CLEARANCE, /* to have been authorised for the process that it is about, or for all that the
                        session traces */
-    NEED_MEMORY,    /* the same, and a permission of its own (permit.h) */
+    NEED_EVENTS,    /* the same of all, and of what has ended, the events of which may wait still */
+    NEED_MEMORY,    /* the same of a process, and a permission of its own (permit.h) */
     NEED_ROOT,
 };
 
@@ -47,10 +48,10 @@ static const struct rule {
     {PTRACED_SESSION_INTERFACE, "DetachAll", NEED_SERVICE, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "Interrupt", NEED_CLEARANCE, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "Continue", NEED_CLEARANCE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "Subscribe", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "Subscribe", NEED_EVENTS, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "Unsubscribe", NEED_SERVICE, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "Close", NEED_SERVICE, NEED_ROOT},
-    {PTRACED_SESSION_INTERFACE, "GetEvent", NEED_CLEARANCE, NEED_ROOT},
+    {PTRACED_SESSION_INTERFACE, "GetEvent", NEED_EVENTS, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "ListStopped", NEED_CLEARANCE, NEED_ROOT},
 
     {PTRACED_PROCESS_INTERFACE, "Detach", NEED_CLEARANCE, NEED_ROOT},
@@ -128,12 +129,12 @@ bool auth_is_holder(const struct caller *c, const struct session *s)
     return !s || strcmp(s->holder, c->name) == 0;
 }
 
-/* The tracer gives a session control before it says so. */
-static bool is_upgraded(const struct attachment *a)
+/* By another connection: the tracer gives a session control before it says so. */
+static bool is_upgraded(const struct caller *c, const struct attachment *a)
 {
     LIST_FOREACH(struct attach, one, &a->session->broker->attaches, attaches)
-        if (one->is_sent && one->session == a->session && one->target.pid == a->tracee->pid &&
-            !one->wish.observe)
+        if (one->is_sent && one->session == a->session && one->target.pid == a->pid &&
+            one->caller != c && !one->wish.observe)
             return true;
     return false;
 }
@@ -143,14 +144,15 @@ bool auth_may_use(const struct caller *c, const struct attachment *a)
     const struct clearance *clearance = auth_is_unlimited(c) ? NULL : clearance_find(c, a);
 
     return auth_is_unlimited(c) ||
-           (clearance_is_enough(clearance) && (!clearance->observe || !is_upgraded(a)));
+           (clearance_is_enough(clearance) &&
+            (!clearance->observe || !a->session->persistent || !is_upgraded(c, a)));
 }
 
 /* What is about to be attached counts: its events shall not come before its clearance. */
 static bool is_attached_to_by_another(const struct session *s, const struct caller *c)
 {
     LIST_FOREACH(struct attach, a, &s->broker->attaches, attaches)
-        if (a->session == s && a->at_tracer && !a->wish.joins && !a->answered && a->caller != c)
+        if (a->session == s && a->at_tracer && !a->answered && a->caller != c)
             return true;
     return false;
 }
@@ -168,20 +170,29 @@ bool auth_may_use_all(const struct caller *c, const struct session *s)
             return false;
         has_any = true;
     }
-    LIST_FOREACH(struct attachment, a, &s->gone, of_session) {
-        if (!clearance_find(c, a))
-            return false;
-        has_any = true;
-    }
+    LIST_FOREACH(struct attachment, a, &s->gone, of_session)
+        has_any |= clearance_find(c, a) != NULL;
     return has_any;
 }
 
-/* A process that the session does not trace is as good as all. */
+bool auth_may_take_events(const struct caller *c, const struct session *s)
+{
+    if (!auth_may_use_all(c, s))
+        return false;
+    LIST_FOREACH(struct attachment, a, &s->gone, of_session)
+        if (!auth_is_unlimited(c) && !clearance_find(c, a))
+            return false;
+    return true;
+}
+
+/* Of a process that the session does not trace there may be events. */
 static bool may_use(const struct caller *c, const struct session *s, pid_t pid)
 {
     const struct attachment *a = s && pid > 0 ? attachment_find(s, pid, NULL) : NULL;
 
-    return !s || (a ? auth_may_use(c, a) : auth_may_use_all(c, s));
+    return !s || (a         ? auth_may_use(c, a)
+                  : pid > 0 ? auth_may_take_events(c, s)
+                            : auth_may_use_all(c, s));
 }
 
 static bool is_met(enum need need, const struct caller *c, const struct session *s, pid_t pid)
@@ -197,6 +208,8 @@ static bool is_met(enum need need, const struct caller *c, const struct session 
         return auth_is_holder(c, s) || s->persistent;
     case NEED_CLEARANCE:
         return may_use(c, s, pid);
+    case NEED_EVENTS:
+        return auth_may_take_events(c, s);
     case NEED_MEMORY:
         return may_use(c, s, pid) && c->permits.memory;
     case NEED_ROOT:
@@ -282,13 +295,18 @@ const struct attachment *auth_lacks(const struct caller *c, const struct session
         return NULL;
     ptraced_path_parse(sd_bus_message_get_path(m), &path);
     need = need_of(rule, true, &path);
-    if (need != NEED_CLEARANCE && need != NEED_MEMORY)
+    if (need < NEED_CLEARANCE || need == NEED_ROOT)
         return NULL;
     found = pid_of(&path) > 0 ? attachment_find(s, pid_of(&path), NULL) : NULL;
-    if (found || pid_of(&path) > 0)
-        return found && lacks(c, found) ? found : NULL;
+    if (found)
+        return lacks(c, found) ? found : NULL;
     LIST_FOREACH(struct attachment, a, &s->attachments, of_session)
         if (lacks(c, a))
+            return a;
+    if (need != NEED_EVENTS && pid_of(&path) == 0)
+        return NULL;
+    LIST_FOREACH(struct attachment, a, &s->gone, of_session)
+        if (!clearance_find(c, a))
             return a;
     return NULL;
 }
@@ -317,8 +335,13 @@ bool auth_may_see(const struct caller *c, const struct session *s)
            is_met(s->uid == c->uid ? NEED_SERVICE : NEED_ROOT, c, s, 0);
 }
 
+bool auth_may_be_shown(const struct caller *c, const struct session *s, const struct permits *p)
+{
+    return (s->uid == c->uid ? p->list || auth_is_holder(c, s) : p->list_other) ||
+           is_met(s->uid == c->uid ? NEED_CLEARANCE : NEED_ROOT, c, s, 0);
+}
+
 bool auth_may_see_processes(const struct caller *c, const struct session *s)
 {
-    return (s->uid == c->uid ? c->permits.list || auth_is_holder(c, s) : c->permits.list_other) ||
-           is_met(s->uid == c->uid ? NEED_CLEARANCE : NEED_ROOT, c, s, 0);
+    return auth_may_be_shown(c, s, &c->permits);
 }

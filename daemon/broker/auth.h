@@ -7,6 +7,7 @@
 
 struct attachment;
 struct caller;
+struct permits;
 struct session;
 
 /* Who may do what: one table of all methods, and what is not in it is refused. */
@@ -27,13 +28,17 @@ bool auth_is_holder(const struct caller *c, const struct session *s);
  * authorised for each (clearance.h). */
 bool auth_may_use(const struct caller *c, const struct attachment *a);
 bool auth_may_use_all(const struct caller *c, const struct session *s);
+/* The same, and for what has ended, of which events may wait. */
+bool auth_may_take_events(const struct caller *c, const struct session *s);
 
 /* Of a persistent session: the first attachment of those that a call is about for which its caller,
- * who is another connection of the session's user, was not authorised. NULL: none, or asking would
- * not help. */
+ * who is another connection of the session's user, was not authorised; where it is about events,
+ * that may be one that is gone (tracee NULL). NULL: none, or asking would not help. */
 const struct attachment *auth_lacks(const struct caller *c, const struct session *s,
                                     sd_bus_message *m);
 
 /* Whether a session is shown in a caller's lists, and what it traces. */
 bool auth_may_see(const struct caller *c, const struct session *s);
 bool auth_may_see_processes(const struct caller *c, const struct session *s);
+/* The same, by what was permitted when it asked. */
+bool auth_may_be_shown(const struct caller *c, const struct session *s, const struct permits *p);

@@ -51,6 +51,7 @@ struct broker {
 
     struct list callers;
     unsigned n_callers;
+    unsigned n_strangers; /* told that there is no room for them, since there was some (caller.c) */
     struct caller *client; /* embedded: the only caller; else NULL */
 
     struct index sessions;  /* by number */

@@ -229,15 +229,6 @@ static bool is_one_too_many(const struct caller *c)
     return n >= 2 * (size_t)limit_value(LIMIT_USER_CALLERS);
 }
 
-static void refuse_one_too_many(const struct caller *c)
-{
-    LIST_FOREACH(struct unchecked, u, &c->unchecked, calls)
-        sd_bus_reply_method_errorf(u->message, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                   "Too many programs of user %u use the service, or do not read "
-                                   "what it answers; end some of them first",
-                                   c->uid);
-}
-
 static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
     struct caller *c = userdata;
@@ -248,11 +239,7 @@ static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
         caller_gone(c);
         return 1;
     }
-    if (list_empty(&c->sessions) && is_one_too_many(c)) {
-        refuse_one_too_many(c);
-        caller_gone(c);
-        return 1;
-    }
+    c->refused = list_empty(&c->sessions) && is_one_too_many(c);
     c->known = true;
     /* One that a broker before us has left to us may be of a name that another bus had given. */
     LIST_FOREACH(struct session, s, &c->sessions, of_creator)
@@ -313,6 +300,7 @@ static int caller_new(struct broker *b, const char *name, struct caller **ret)
     if (!c)
         return -ENOMEM;
     c->broker = b;
+    c->uid = (uid_t)-1; /* until it is known */
     c->pidfd = -1;
     list_init(&c->unchecked);
     list_init(&c->sessions);
@@ -399,7 +387,15 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
         return 1;
     r = flow_check_answer(c, 0, 0, error);
     flow_answered(c, ANSWER_BYTES, 0);
-    return r;
+    if (r < 0 || !c->refused)
+        return r;
+    c->refused = is_one_too_many(c);
+    return !c->refused
+               ? 0
+               : sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
+                                   "Too many programs of user %u use the service, or do not read "
+                                   "what it answers; end some of them first",
+                                   c->uid);
 }
 
 /* A path that is longer than any of ours would be in the error as well. */
@@ -411,6 +407,29 @@ static int check_call(sd_bus_message *m, sd_bus_error *error)
         return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_OBJECT,
                                 "There is no object with a path that long");
     return measure_check(m, CALL_BYTES_MAX, &size, error);
+}
+
+/* What those are answered whom nobody remembers is not counted for anybody: there is an end to it,
+ * until some of the others have left. */
+#define STRANGERS_ANSWERED 1024u
+
+/* 0; 1: it is not answered; or an error. */
+static int meet(struct broker *b, const char *sender, struct caller **ret, sd_bus_error *error)
+{
+    int r;
+
+    if (b->n_callers >= limit_value(LIMIT_CALLERS))
+        evict(b);
+    if (b->n_callers >= limit_value(LIMIT_CALLERS) && b->n_strangers >= STRANGERS_ANSWERED)
+        return 1;
+    r = limit_check(LIMIT_CALLERS, b->n_callers, error);
+    if (r < 0) {
+        b->n_strangers++;
+        return r;
+    }
+    b->n_strangers = 0;
+    r = caller_get(b, sender, ret);
+    return r < 0 ? r : 0;
 }
 
 /* Sees every message before the objects do. */
@@ -427,28 +446,21 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         return 0;
     if (!sender) /* no bus lets that through */
         return 1;
-    r = check_call(m, ret_error);
-    if (r < 0) {
-        c = caller_find(b, sender);
-        if (c && c->known)
-            r = charge(c, m, NULL) == 1 ? 1 : r;
-        return r;
-    }
-
     c = caller_find(b, sender);
     if (!c) {
-        if (b->n_callers >= limit_value(LIMIT_CALLERS))
-            evict(b);
-        r = limit_check(LIMIT_CALLERS, b->n_callers, ret_error);
-        if (r >= 0)
-            r = caller_get(b, sender, &c);
-        if (r < 0)
+        r = meet(b, sender, &c, ret_error);
+        if (r != 0)
             return r;
     }
+    r = check_call(m, ret_error);
+    if (r < 0)
+        return charge(c, m, NULL) == 1 ? 1 : r;
 
     next = LIST_FIRST(&c->unchecked, struct unchecked, calls);
-    if (!c->known || (next && next->message != m))
-        return put_by(c, m, ret_error);
+    if (!c->known || (next && next->message != m)) {
+        r = put_by(c, m, ret_error);
+        return r < 0 && charge(c, m, NULL) == 1 ? 1 : r;
+    }
     if (next) {
         c->n_unchecked--;
         unchecked_free(next);

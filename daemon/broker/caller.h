@@ -28,6 +28,7 @@ struct caller {
     gid_t *groups;
     size_t n_groups; /* 0: unknown */
     bool known;      /* the bus has said whose it is */
+    bool refused;    /* its user has too many */
     sd_bus_slot *watch;
     sd_bus_slot *query;
 

@@ -219,12 +219,22 @@ static bool somebody_waits(const struct session *s)
     return false;
 }
 
+/* Nothing is queued anywhere, or it would have been given. */
+static bool is_dry(const struct session *s)
+{
+    LIST_FOREACH(struct share, share, &s->shares, of_session)
+        if (!share->open || !share->dry)
+            return false;
+    return true;
+}
+
 /* Asks for whoever waits; tells those that will not wait when there is nothing to wait for. */
 static void settle(struct session *s)
 {
     if (!somebody_waits(s) || pull(s))
         return;
-    attachments_forget_gone(s); /* nothing is queued anywhere, or it would have been given */
+    if (is_dry(s))
+        attachments_forget_gone(s);
     LIST_FOREACH(struct waiter, w, &s->waiters, of_session)
         if (!w->pid && w->never_blocks)
             refuse_no_event(w);

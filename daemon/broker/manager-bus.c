@@ -264,12 +264,13 @@ static int append_tracees(const struct session *s, sd_bus_message *m)
 static int reply_tracees(struct broker *b, const struct listing *l)
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
-    struct caller *c = caller_of(b, l->call);
+    const struct caller *c = caller_of(b, l->call);
+    /* Who has nothing here may have been forgotten meanwhile. */
+    const struct caller nobody = {.broker = b, .uid = l->uid, .name = (char[]){""}};
     int r;
 
-    if (!c) /* it has left */
-        return 0;
-    c->permits = l->permits;
+    if (!c || !c->known || c->uid != l->uid)
+        c = &nobody;
     r = sd_bus_message_new_method_return(l->call, &reply);
     if (r < 0)
         return r;
@@ -279,7 +280,7 @@ static int reply_tracees(struct broker *b, const struct listing *l)
     for (size_t i = 0; i < b->sessions.n; i++) {
         const struct session *s = b->sessions.items[i].value;
 
-        r = auth_may_see_processes(c, s) ? append_tracees(s, reply) : 0;
+        r = auth_may_be_shown(c, s, &l->permits) ? append_tracees(s, reply) : 0;
         if (r < 0)
             return r;
     }

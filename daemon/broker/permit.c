@@ -32,8 +32,9 @@ struct permit_wait {
     char session[PTRACED_SESSION_ID_MAX + 1];
     uid_t owner;         /* of that session */
     pid_t pid;           /* of the process; 0: it is about none */
-    uint64_t attachment; /* by which the session traces it */
-    char *executable;    /* NULL: unknown */
+    uint64_t attachment; /* by which the session traces it, or did */
+    bool is_of_gone;
+    char *executable; /* NULL: unknown */
     bool own;
     struct polkit_check *check;
 };
@@ -99,7 +100,7 @@ static void want_lists(const struct caller *c, struct permits *ret)
 
 static bool wants(const struct permits *p)
 {
-    return p->list || p->list_other || p->manage || p->memory;
+    return p->list || p->list_other || p->manage || p->memory || p->events;
 }
 
 /* ---- Asking --------------------------------------------------------------------------------- */
@@ -141,21 +142,37 @@ static void refuse(struct permit_wait *w, enum polkit_verdict verdict, const cha
     wait_free(w);
 }
 
+/* It may have been given to others meanwhile, or been forgotten. */
+static void give_events(const struct permit_wait *w)
+{
+    struct session *s = session_find(w->caller->broker, w->session);
+
+    if (!s)
+        return;
+    LIST_FOREACH(struct attachment, a, &s->gone, of_session)
+        if (a->id == w->attachment)
+            (void)clearance_give(w->caller, a, ATTACH_NOTHING, a->observe);
+}
+
 static void on_answer(enum polkit_verdict verdict, const char *why, void *userdata)
 {
     struct permit_wait *w = userdata;
 
+    bool is_needed = w->wanted.manage || w->wanted.memory || w->wanted.events;
+
     w->check = NULL;
-    if ((w->wanted.manage || w->wanted.memory) && verdict != POLKIT_YES) {
+    if (is_needed && verdict != POLKIT_YES) {
         refuse(w, verdict, why);
         return;
     }
-    if (w->wanted.manage || w->wanted.memory)
+    if (is_needed)
         audit_permitted(w->caller, w->action, w->session, w->pid, w->executable);
     if (w->wanted.manage)
         w->got.manage = true;
     else if (w->wanted.memory)
         w->got.memory = true;
+    else if (w->wanted.events)
+        give_events(w);
     else if (w->wanted.list)
         w->got.list = verdict == POLKIT_YES;
     else
@@ -175,6 +192,18 @@ static int ask_next(struct permit_wait *w, sd_bus_error *error)
     const char *const of_session[] = {
         "session", w->session, "user", owner, "method", sd_bus_message_get_member(w->message), NULL,
     };
+    const char *const of_events[] = {
+        "pid",
+        pid,
+        "executable",
+        w->executable ? w->executable : "a program",
+        "access",
+        PTRACED_ACCESS_OBSERVE,
+        "polkit.message",
+        "Authentication is required to take events of $(executable) (process $(pid), which has "
+        "ended)",
+        NULL,
+    };
     const char *const of_process[] = {
         "pid",
         pid,
@@ -191,7 +220,7 @@ static int ask_next(struct permit_wait *w, sd_bus_error *error)
 
     snprintf(owner, sizeof(owner), "%u", w->owner);
     snprintf(pid, sizeof(pid), "%d", w->pid);
-    q.interactive = (w->wanted.manage || w->wanted.memory) &&
+    q.interactive = (w->wanted.manage || w->wanted.memory || w->wanted.events) &&
                     sd_bus_message_get_allow_interactive_authorization(w->message) > 0;
     if (w->wanted.manage) {
         q.action = PTRACED_ACTION_MANAGE;
@@ -199,6 +228,9 @@ static int ask_next(struct permit_wait *w, sd_bus_error *error)
     } else if (w->wanted.memory) {
         q.action = w->own ? PTRACED_ACTION_OPEN_MEMORY : PTRACED_ACTION_OPEN_MEMORY_OTHER;
         q.details = of_process;
+    } else if (w->wanted.events) {
+        q.action = w->own ? PTRACED_ACTION_OBSERVE : PTRACED_ACTION_OBSERVE_OTHER;
+        q.details = of_events;
     } else
         q.action = w->wanted.list ? PTRACED_ACTION_LIST : PTRACED_ACTION_LIST_OTHER;
     w->action = q.action;
@@ -209,10 +241,11 @@ static void note_process(struct permit_wait *w, const struct attachment *a)
 {
     const struct clearance *clearance = clearance_find(w->caller, a);
 
-    w->pid = a->tracee->pid;
+    w->pid = a->pid;
     w->attachment = a->id;
     w->executable = a->executable ? strdup(a->executable) : NULL;
-    w->own = clearance && clearance->right == ATTACH_OWN;
+    w->is_of_gone = !a->tracee;
+    w->own = a->tracee ? clearance && clearance->right == ATTACH_OWN : a->plain;
 }
 
 /* The attachment may be NULL. */
@@ -263,7 +296,7 @@ static int check_same(const struct permit_wait *w, sd_bus_error *error)
     struct session *s = session_find(w->caller->broker, w->session);
     const struct attachment *a = s ? attachment_find(s, w->pid, NULL) : NULL;
 
-    if (w->attachment == 0 || (a && a->id == w->attachment))
+    if (w->attachment == 0 || w->is_of_gone || (a && a->id == w->attachment))
         return 0;
     return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
                              "Session %s no longer traces the process %d that polkit was asked "
@@ -281,7 +314,10 @@ static int authorize_first(struct caller *c, sd_bus_message *m, sd_bus_error *er
     ptraced_path_parse(sd_bus_message_get_path(m), &path);
     s = path.kind == PTRACED_PATH_INVALID ? NULL : session_find(c->broker, path.session);
     a = s ? auth_lacks(c, s, m) : NULL;
-    return a ? attach_authorize_first(s, c, m, a, error) : 0;
+    if (!a)
+        return 0;
+    return a->tracee ? attach_authorize_first(s, c, m, a, error)
+                     : put_by(c, m, &(struct permits){.events = true}, s, a, error);
 }
 
 int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)

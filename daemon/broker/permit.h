@@ -27,6 +27,7 @@ struct permits {
     bool list_other;
     bool manage;
     bool memory;
+    bool events; /* of what has ended */
 };
 
 /* For a call that has just come, or come back: 0 where it can be handled, with c->permits; 1 where

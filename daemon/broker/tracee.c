@@ -11,8 +11,8 @@
 #include "daemon/broker/tracee.h"
 #include "daemon/broker/tracer-link.h"
 
-/* More have no event left in a queue, or hardly. */
-#define GONE_MAX 256u
+/* Each is a question to polkit for who was authorised for none of them (permit.c). */
+#define GONE_MAX 64u
 
 int tracee_new(struct broker *b, pid_t pid, struct tracer *tracer, struct tracee **ret)
 {
@@ -97,7 +97,8 @@ int attachment_add(struct session *s, struct tracer *tracer, pid_t pid)
     }
     a->tracee = t;
     a->session = s;
-    a->id = ++s->broker->last_attachment;
+    a->id = a->root = ++s->broker->last_attachment;
+    a->pid = pid;
     list_init(&a->clearances);
     list_append(&t->attachments, &a->of_tracee);
     list_append(&s->attachments, &a->of_session);
@@ -126,6 +127,37 @@ static bool leaves_events(const struct session *s, const char *why)
     return s->persistent && !s->closed && why && strcmp(why, "detached") != 0;
 }
 
+/* What was followed from one process is one, and so is all that there is no more room for. */
+static struct attachment *find_gone(const struct session *s, uint64_t root)
+{
+    LIST_FOREACH(struct attachment, a, &s->gone, of_session)
+        if (a->root == root)
+            return a;
+    return s->n_gone >= GONE_MAX ? LIST_FIRST(&s->gone, struct attachment, of_session) : NULL;
+}
+
+/* Who was authorised for both. */
+static void merge_gone(struct attachment *into, struct attachment *a)
+{
+    LIST_FOREACH(struct clearance, clearance, &into->clearances, of_attachment)
+        if (!clearance_find(clearance->caller, a))
+            clearance_free(clearance);
+    into->plain &= a->plain && into->root == a->root;
+    attachment_free(a);
+}
+
+static void keep_gone(struct session *s, struct attachment *a)
+{
+    struct attachment *into = find_gone(s, a->root);
+
+    if (into) {
+        merge_gone(into, a);
+        return;
+    }
+    list_append(&s->gone, &a->of_session);
+    s->n_gone++;
+}
+
 void attachment_end(struct attachment *a, const char *why)
 {
     struct session *s = a->session;
@@ -137,11 +169,9 @@ void attachment_end(struct attachment *a, const char *why)
     list_remove(&a->of_session);
     s->n_attachments--;
     a->tracee = NULL;
-    if (leaves_events(s, why)) {
-        list_append(&s->gone, &a->of_session);
-        if (++s->n_gone > GONE_MAX)
-            forget_one(s);
-    } else
+    if (leaves_events(s, why))
+        keep_gone(s, a);
+    else
         attachment_free(a);
     tracee_release(t);
 }

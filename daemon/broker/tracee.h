@@ -29,7 +29,9 @@ struct attachment {
     struct list of_session;
     struct tracee *tracee; /* NULL: it is gone */
     struct session *session;
-    uint64_t id;            /* no other has had it: a pid may be another process's by now */
+    uint64_t id;   /* no other has had it: a pid may be another process's by now */
+    uint64_t root; /* that of what it was followed from in the end, or its own */
+    pid_t pid;
     uint64_t serial;        /* of the last event that went through the broker */
     uint32_t n_threads;     /* when the tracer was asked last */
     uint64_t since_usec;    /* CLOCK_MONOTONIC; 0: a broker before us knew */

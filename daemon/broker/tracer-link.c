@@ -207,6 +207,7 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
     if (from) {
         a->observe = from->observe;
         a->plain = from->plain;
+        a->root = from->root;
     }
     audit_attached(a, by);
     if (by && (by->caller || s->creator)) /* whose it is, though it has been told of a time-out */
@@ -217,6 +218,7 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
 
 static int on_process_removed(struct tracer *t, struct session *s, sd_bus_message *m)
 {
+    struct share *share = share_find(s, t);
     struct attachment *a;
     const char *why;
     uint32_t pid;
@@ -228,6 +230,8 @@ static int on_process_removed(struct tracer *t, struct session *s, sd_bus_messag
     a = attachment_find(s, (pid_t)pid, t);
     if (a)
         attachment_end(a, why);
+    if (share) /* its last events may be queued, and Ready is yet to come */
+        share->dry = false;
     t->left[t->n_left++ % TRACER_LEFT_MAX] = (pid_t)pid;
     events_process_removed(s, (pid_t)pid);
     return 0;

@@ -26,7 +26,7 @@ struct tracer {
     struct list flights; /* calls to it that carry something */
     unsigned n_routed;
     bool has_died;
-    bool overdue;  /* a call to it has timed out since all that it was sent was taken */
+    bool overdue;  /* a call to it has timed out since all that it is sent went into its socket */
     bool used;     /* it has held a process */
     bool by_grant; /* it has been told of a grant (grant.c) */
     bool idle;     /* it holds none any more, and its queues are empty */

@@ -70,7 +70,7 @@ struct trace {
 
 /* Threads that one tracer holds at the most; what would attach by itself beyond is let go with
  * `lost`, reason `limit`. */
-#define TRACE_THREADS_MAX 65536u /* unless threads_max is less */
+#define TRACE_THREADS_MAX 65536u /* unless threads_max is set */
 
 int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *ledger,
               struct trace **ret);

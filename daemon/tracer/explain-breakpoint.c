@@ -58,7 +58,7 @@ static int explain_value(sd_bus_error *error, const struct breakpoint_options *o
 }
 
 int explain_breakpoint(sd_bus_error *error, int failure, const struct breakpoint_options *o,
-                       pid_t pid)
+                       pid_t pid, unsigned max)
 {
     char buffer[WHAT_MAX];
     const char *what = describe(buffer, o, pid);
@@ -75,9 +75,9 @@ int explain_breakpoint(sd_bus_error *error, int failure, const struct breakpoint
                                  what);
     case EDQUOT:
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "%s: the limit BreakpointsMax of one session in one process is "
-                                 "reached; remove one",
-                                 what);
+                                 "%s: the limit BreakpointsMax is reached, %u of one session in "
+                                 "one process; remove one",
+                                 what, max);
     case ENOSPC:
         return explain_space(error, o, what);
     case ETXTBSY:

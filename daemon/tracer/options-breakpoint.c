@@ -143,7 +143,7 @@ static int find_register(const struct process_object *o, struct wanted *w, sd_bu
     if (r >= 0 && !arch)
         r = -EOPNOTSUPP;
     if (r < 0)
-        return explain_breakpoint(error, r, &w->o, pid);
+        return explain_breakpoint(error, r, &w->o, pid, 0);
     found = arch_find_register(arch, w->name);
     if (!found || strlen(w->name) > CONDITION_REGISTER_MAX)
         return sd_bus_error_setf(error, PTRACED_ERROR_INVALID_OPTION,

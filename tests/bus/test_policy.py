@@ -532,18 +532,22 @@ class Anew(Policy):
         self.authorize(again, tracee.pid, proof=wire.Variant("h", new[0]))
 
     def test_last_events_are_for_who_was_authorised(self):
-        tracee, session, _ = self.persistent()
-        authorised, another = self.again(session), self.again(session)
-        self.authorize(authorised, tracee.pid)
-        second = self.tracee_of(GAMES, "second")
+        """Here of processes of another user, which a rule gives to each connection; but not what has ended."""
+        first, second = self.tracee_of(GAMES, "allowed"), self.tracee_of(GAMES, "allowed-too")
+        session = self.session_of(NEWS, lifetime="persistent")
+        session.attach(first.pid)
+        authorised, another = self.again(session, NEWS), self.again(session, NEWS)
+        self.authorize(authorised, first.pid)
         authorised.attach(second.pid)
         self.authorize(another, second.pid)
-        tracee.quit()
-        tracee.wait()
-        self.assert_wait(lambda: tracee.pid not in [entry[0] for entry in another.client.manager.call("ListTracees")],
-                         "it is gone")
-        self.assert_error(ACCESS_DENIED, another.call, "GetEvent", "t", 0)
-        self.assert_error(ACCESS_DENIED, another.process(tracee.pid).thread(tracee.pid).call, "GetEvent", "t", 0)
+        first.quit()
+        first.wait()
+        self.assert_wait(lambda: first.pid not in [entry[0] for entry in another.client.manager.call("ListTracees")], "it is gone")
+        for taken in ((another, "GetEvent", "t", 0), (another, "Subscribe"),
+                      (another.process(first.pid).thread(first.pid), "GetEvent", "t", 0)):
+            error = self.assert_error(ASK_ME, taken[0].call, *taken[1:])
+            self.assertIn("org.ptraced.Tracer1.observe-other", error.message)
+        another.call("Continue", "a{sv}", options()) # of what lives
         kinds = []
         with contextlib.suppress(wire.Error):
             while True:
@@ -551,6 +555,17 @@ class Anew(Policy):
         self.assertIn("exited", kinds)
         # What comes from now on is of the second one alone.
         self.assert_error("NoEvent", another.call, "GetEvent", "t", 0)
+
+    def test_events_of_what_has_ended_meanwhile_wait_for_who_may_observe_it(self):
+        tracee, session, _ = self.persistent()
+        session.client.close()
+        tracee.quit()
+        tracee.wait()
+        kinds = []
+        with contextlib.suppress(wire.Error):
+            while True:
+                kinds.append(self.again(session).call("GetEvent", "t", 1000000)[4])
+        self.assertIn("exited", kinds)
 
     def test_root_needs_none(self):
         tracee, session, _ = self.persistent()

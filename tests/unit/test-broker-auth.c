@@ -188,7 +188,8 @@ static void test_clearance_is_for_each_attachment(void **state)
         .broker = &b, .uid = SOMEBODY, .holder = (char[]){":1.2"}, .persistent = true};
     struct caller c = {.broker = &b, .uid = SOMEBODY, .name = (char[]){":1.3"}};
     struct tracee tracee = {.broker = &b, .pid = 10};
-    struct attachment first = {.session = &s, .tracee = &tracee}, second = first, child = first;
+    struct attachment first = {.session = &s, .tracee = &tracee, .pid = 10}, second = first,
+                      child = first;
     struct attach attach = {.session = &s, .at_tracer = true};
 
     list_init(&s.attachments);
@@ -239,7 +240,9 @@ static void test_clearance_is_for_each_attachment(void **state)
     /* Its events may wait still when it is gone. */
     list_remove(&first.of_session);
     list_append(&s.gone, &first.of_session);
-    assert_true(auth_may_use_all(&c, &s));
+    assert_true(auth_may_use_all(&c, &s) && auth_may_take_events(&c, &s));
+    clearance_free(LIST_FIRST(&first.clearances, struct clearance, of_attachment));
+    assert_true(auth_may_use_all(&c, &s) && !auth_may_take_events(&c, &s));
     while (!list_empty(&c.clearances))
         clearance_free(LIST_FIRST(&c.clearances, struct clearance, of_caller));
     assert_false(auth_may_use(&c, &first));
