@@ -53,6 +53,7 @@ static int remake_session(struct broker *b, const struct session_settings *setti
     r = session_new(b, settings, creator, &s);
     if (r < 0)
         return r;
+    s->adopted = true;
     if (settings->number > b->last_session)
         b->last_session = settings->number;
     if (creator) {

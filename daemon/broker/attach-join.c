@@ -28,7 +28,10 @@ static struct attachment *find_joined(const struct attach *a)
     struct attachment *attachment = attachment_find(a->session, a->target.pid, NULL);
     const struct tracer *t = attachment ? attachment->tracee->tracer : NULL;
 
-    return t && (a->target.tracer == 0 || a->target.tracer == t->pid) ? attachment : NULL;
+    return t && attachment->id == a->wish.attachment &&
+                   (a->target.tracer == 0 || a->target.tracer == t->pid)
+               ? attachment
+               : NULL;
 }
 
 static int finish(struct attach *a, struct attachment *attachment)
@@ -65,7 +68,7 @@ static void on_proved(sd_bus_message *reply, const sd_bus_error *error, void *us
         return;
     }
     attachment = attachment_find(a->session, a->target.pid, NULL);
-    if (attachment && attachment->id == a->joined) {
+    if (attachment && attachment->id == a->wish.attachment) {
         audit_granted(a, PTRACED_OPTION_PROOF);
         r = finish(a, attachment);
     } else
@@ -88,7 +91,6 @@ static int prove(struct attach *a, const struct attachment *attachment, sd_bus_e
                                   a->wish.proof.fd, (int)a->wish.observe);
     if (r < 0)
         return r;
-    a->joined = attachment->id;
     attach_pause_timer(a); /* the call has its own */
     r = tracer_call(t, m, a->broker->tracer_timeout_usec, a->target.pid, on_proved, a);
     return tracer_explain(r, a->target.pid, error);

@@ -211,28 +211,38 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
     return attach_begin(s, c, call, -1, (pid_t)tid, &wish, error);
 }
 
-static int join(struct session *s, struct caller *c, sd_bus_message *call,
-                const struct attachment *attachment, const struct attach_wish *wish,
-                sd_bus_error *error)
+static int check_join(const struct caller *c, sd_bus_error *error)
 {
-    pid_t pid = attachment->tracee->pid;
+    int r = caller_check_user(c, error);
+
+    return r < 0 || auth_is_unlimited(c) ? r : audit_user_join(c->broker, c->uid, error);
+}
+
+static int join(struct session *s, struct caller *c, sd_bus_message *call,
+                const struct attachment *attachment, struct attach_wish *wish, sd_bus_error *error)
+{
     int r, pidfd;
 
-    r = caller_check_user(c, error);
-    if (r >= 0 && !auth_is_unlimited(c))
-        r = audit_user_join(c->broker, c->uid, error);
-    if (r >= 0)
-        r = open_process(pid, &pidfd, error);
+    wish->joins = true;
+    wish->observe = attachment->observe;
+    wish->attachment = attachment->id;
+    r = open_process(attachment->pid, &pidfd, error);
     return r < 0 ? r : attach_begin(s, c, call, pidfd, 0, wish, error);
+}
+
+int attach_check_first(const struct caller *c, sd_bus_message *call, sd_bus_error *error)
+{
+    struct measure size;
+    int r = measure_check(call, OPTIONS_BYTES_MAX, &size, error); /* kept while people think */
+
+    return r < 0 ? r : check_join(c, error);
 }
 
 int attach_authorize_first(struct session *s, struct caller *c, sd_bus_message *call,
                            const struct attachment *attachment, sd_bus_error *error)
 {
-    const struct attach_wish wish = {
-        .joins = true, .replays = true, .observe = attachment->observe};
-    struct measure size;
-    int r = measure_check(call, OPTIONS_BYTES_MAX, &size, error); /* kept while people think */
+    struct attach_wish wish = {.replays = true};
+    int r = attach_check_first(c, call, error);
 
     return r < 0 ? r : join(s, c, call, attachment, &wish, error);
 }
@@ -240,8 +250,8 @@ int attach_authorize_first(struct session *s, struct caller *c, sd_bus_message *
 int attach_authorize_process(struct session *s, struct caller *c, sd_bus_message *call,
                              sd_bus_error *error)
 {
-    struct attach_wish wish = {.joins = true};
     const struct attachment *attachment;
+    struct attach_wish wish = {0};
     int r, proof = -1;
     const struct option_rule rules[] = {{PTRACED_OPTION_PROOF, "h", &proof}};
     uint32_t pid;
@@ -261,6 +271,6 @@ int attach_authorize_process(struct session *s, struct caller *c, sd_bus_message
     if (!attachment)
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
                                  "Session %s does not trace process %u", s->id, pid);
-    wish.observe = attachment->observe;
-    return join(s, c, call, attachment, &wish, error);
+    r = check_join(c, error);
+    return r < 0 ? r : join(s, c, call, attachment, &wish, error);
 }

@@ -71,8 +71,23 @@ static void attach_freep(struct attach **a)
         attach_end(*a);
 }
 
+/* Of a call that was put by for a process that has ended meanwhile: it need not be about that one
+ * alone. */
+static bool can_do_without(const struct attach *a)
+{
+    const struct attachment *attachment = attachment_find(a->session, a->target.pid, NULL);
+
+    return a->wish.replays && !a->answered && !a->session->closed && a->target.pid > 0 &&
+           (!attachment || attachment->id != a->wish.attachment) &&
+           sd_bus_enqueue_for_read(a->broker->bus, a->call) >= 0;
+}
+
 void attach_fail(struct attach *a, const sd_bus_error *error)
 {
+    if (can_do_without(a)) {
+        attach_end(a);
+        return;
+    }
     if (!a->answered)
         sd_bus_reply_method_error(a->call, error);
     attach_end(a);

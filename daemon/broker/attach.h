@@ -44,6 +44,7 @@ struct attach_wish {
     bool observe; /* without control */
     bool joins;   /* nothing is attached: the caller is to be authorised for what is already */
     bool replays; /* the call is not answered with that, but can be handled then */
+    uint64_t attachment; /* by which the session traces it already */
     struct proof proof;
 };
 
@@ -71,7 +72,6 @@ struct attach {
     uint64_t asker_namespace;    /* the caller's user namespace; 0: unknown */
     char asker[TARGET_COMM_MAX]; /* the caller's comm; "": unknown */
     struct polkit_check *check;  /* NULL: none under way */
-    uint64_t joined;             /* the attachment that it is to be authorised for */
 };
 
 /* Methods of Session: read the call, check it, and answer it later. */
@@ -81,6 +81,9 @@ int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
 int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_bus_error *error);
 int attach_authorize_process(struct session *s, struct caller *c, sd_bus_message *call,
                              sd_bus_error *error);
+
+/* What holds for each call that is put by until its caller is authorised: 0, or an error. */
+int attach_check_first(const struct caller *c, sd_bus_message *call, sd_bus_error *error);
 
 /* The same before any other call is handled, which comes back when its caller is authorised for the
  * attachment: 1; or an error. */

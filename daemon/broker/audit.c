@@ -118,6 +118,7 @@ static void note_attach(struct attachment *a, const struct attach *by)
     a->executable = executable ? strdup(executable) : NULL;
     a->observe = by->wish.observe;
     a->plain = target_is_plain(by->asked.pid ? &by->asked : &by->target, a->session->uid);
+    a->asks_own = a->plain && by->grant != ATTACH_OTHER && by->asked.yama_scope < 2;
 }
 
 void audit_attached(struct attachment *a, const struct attach *by)

@@ -157,22 +157,28 @@ static bool is_attached_to_by_another(const struct session *s, const struct call
     return false;
 }
 
-bool auth_may_use_all(const struct caller *c, const struct session *s)
+/* Of what has ended before this broker came there may be events that it knows nothing of. */
+static bool may_be_all(const struct caller *c, const struct session *s)
 {
-    bool has_any = auth_is_holder(c, s);
+    bool has_any = !s->adopted || auth_is_holder(c, s);
 
-    if (auth_is_unlimited(c))
-        return true;
-    if (s->persistent && is_attached_to_by_another(s, c))
-        return false;
-    LIST_FOREACH(struct attachment, a, &s->attachments, of_session) {
-        if (!auth_may_use(c, a))
-            return false;
-        has_any = true;
-    }
-    LIST_FOREACH(struct attachment, a, &s->gone, of_session)
+    LIST_FOREACH(struct attachment, a, &s->attachments, of_session)
         has_any |= clearance_find(c, a) != NULL;
     return has_any;
+}
+
+bool auth_may_use_all(const struct caller *c, const struct session *s)
+{
+    if (auth_is_unlimited(c))
+        return true;
+    if (!s->persistent && !auth_is_holder(c, s))
+        return false;
+    if (s->persistent && is_attached_to_by_another(s, c))
+        return false;
+    LIST_FOREACH(struct attachment, a, &s->attachments, of_session)
+        if (!auth_may_use(c, a))
+            return false;
+    return may_be_all(c, s);
 }
 
 bool auth_may_take_events(const struct caller *c, const struct session *s)

@@ -383,19 +383,17 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
     int r;
 
-    if (flow_is_hopeless(c))
+    c->refused = c->refused && is_one_too_many(c);
+    if (flow_is_hopeless(c) || (c->refused && !flow_stays_forgettable(c, ANSWER_BYTES)))
         return 1;
     r = flow_check_answer(c, 0, 0, error);
     flow_answered(c, ANSWER_BYTES, 0);
     if (r < 0 || !c->refused)
         return r;
-    c->refused = is_one_too_many(c);
-    return !c->refused
-               ? 0
-               : sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                   "Too many programs of user %u use the service, or do not read "
-                                   "what it answers; end some of them first",
-                                   c->uid);
+    return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
+                             "Too many programs of user %u use the service, or do not read what it "
+                             "answers; end some of them first",
+                             c->uid);
 }
 
 /* A path that is longer than any of ours would be in the error as well. */

@@ -252,6 +252,11 @@ void flow_go_on(struct broker *b)
     }
 }
 
+bool flow_stays_forgettable(const struct caller *c, size_t n_bytes)
+{
+    return unread_of(c).n_bytes + n_bytes <= FORGOTTEN_BYTES;
+}
+
 bool flow_can_forget(struct caller *c)
 {
     const struct flow_answers unread = unread_of(c);

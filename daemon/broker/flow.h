@@ -73,6 +73,9 @@ bool flow_is_full(const struct caller *c);
 /* A caller, and a ping with it, has gone: another one may be due. */
 void flow_go_on(struct broker *b);
 
+/* Whether it could still be forgotten with one more answer. */
+bool flow_stays_forgettable(const struct caller *c, size_t n_bytes);
+
 /* Whether a caller that has nothing here may be forgotten with what it has not read. Where that is
  * too much it is asked how far it has come. */
 bool flow_can_forget(struct caller *c);

@@ -266,7 +266,7 @@ static int reply_tracees(struct broker *b, const struct listing *l)
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
     const struct caller *c = caller_of(b, l->call);
     /* Who has nothing here may have been forgotten meanwhile. */
-    const struct caller nobody = {.broker = b, .uid = l->uid, .name = (char[]){""}};
+    const struct caller nobody = {.broker = b, .uid = l->uid, .name = (char[]){"-"}};
     int r;
 
     if (!c || !c->known || c->uid != l->uid)

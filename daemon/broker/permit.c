@@ -142,16 +142,17 @@ static void refuse(struct permit_wait *w, enum polkit_verdict verdict, const cha
     wait_free(w);
 }
 
-/* It may have been given to others meanwhile, or been forgotten. */
-static void give_events(const struct permit_wait *w)
+/* It may have been forgotten meanwhile. */
+static int give_events(const struct permit_wait *w)
 {
     struct session *s = session_find(w->caller->broker, w->session);
 
     if (!s)
-        return;
+        return 0;
     LIST_FOREACH(struct attachment, a, &s->gone, of_session)
         if (a->id == w->attachment)
-            (void)clearance_give(w->caller, a, ATTACH_NOTHING, a->observe);
+            return clearance_give(w->caller, a, ATTACH_NOTHING, a->observe);
+    return 0;
 }
 
 static void on_answer(enum polkit_verdict verdict, const char *why, void *userdata)
@@ -165,6 +166,11 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
         refuse(w, verdict, why);
         return;
     }
+    if (w->wanted.events && give_events(w) < 0) {
+        sd_bus_reply_method_errno(w->message, -ENOMEM, NULL);
+        wait_free(w);
+        return;
+    }
     if (is_needed)
         audit_permitted(w->caller, w->action, w->session, w->pid, w->executable);
     if (w->wanted.manage)
@@ -172,7 +178,7 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
     else if (w->wanted.memory)
         w->got.memory = true;
     else if (w->wanted.events)
-        give_events(w);
+        w->got.events = true;
     else if (w->wanted.list)
         w->got.list = verdict == POLKIT_YES;
     else
@@ -245,7 +251,7 @@ static void note_process(struct permit_wait *w, const struct attachment *a)
     w->attachment = a->id;
     w->executable = a->executable ? strdup(a->executable) : NULL;
     w->is_of_gone = !a->tracee;
-    w->own = a->tracee ? clearance && clearance->right == ATTACH_OWN : a->plain;
+    w->own = a->tracee ? clearance && clearance->right == ATTACH_OWN : a->asks_own;
 }
 
 /* The attachment may be NULL. */
@@ -310,14 +316,17 @@ static int authorize_first(struct caller *c, sd_bus_message *m, sd_bus_error *er
     const struct attachment *a;
     struct ptraced_path path;
     struct session *s;
+    int r;
 
     ptraced_path_parse(sd_bus_message_get_path(m), &path);
     s = path.kind == PTRACED_PATH_INVALID ? NULL : session_find(c->broker, path.session);
     a = s ? auth_lacks(c, s, m) : NULL;
     if (!a)
         return 0;
-    return a->tracee ? attach_authorize_first(s, c, m, a, error)
-                     : put_by(c, m, &(struct permits){.events = true}, s, a, error);
+    if (a->tracee)
+        return attach_authorize_first(s, c, m, a, error);
+    r = attach_check_first(c, m, error);
+    return r < 0 ? r : put_by(c, m, &(struct permits){.events = true}, s, a, error);
 }
 
 int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
@@ -332,11 +341,14 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 
     permit_forget(c);
     if (w) {
+        bool again = w->is_of_gone; /* there may be more that it lacks */
+
         r = check_same(w, error);
         if (r >= 0)
             c->permits = w->got;
         wait_free(w);
-        return r;
+        if (r < 0 || !again)
+            return r;
     }
     if (c->broker->mode != BROKER_SYSTEM || auth_is_unlimited(c))
         return 0;

@@ -29,6 +29,7 @@ struct session {
     bool persistent;
     bool queue;
     bool closed;
+    bool adopted; /* from a broker before us: what has ended since then it does not know */
 
     struct caller *creator; /* NULL: it doesn't end with its creator */
     struct list of_creator;

@@ -142,7 +142,12 @@ static void merge_gone(struct attachment *into, struct attachment *a)
     LIST_FOREACH(struct clearance, clearance, &into->clearances, of_attachment)
         if (!clearance_find(clearance->caller, a))
             clearance_free(clearance);
-    into->plain &= a->plain && into->root == a->root;
+    into->asks_own &= a->asks_own;
+    if (into->root != a->root) {
+        free(into->executable);
+        into->executable = NULL;
+    }
+    into->id = ++into->session->broker->last_attachment; /* it is more than was asked about */
     attachment_free(a);
 }
 

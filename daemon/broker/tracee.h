@@ -38,6 +38,7 @@ struct attachment {
     char *executable;       /* escaped; NULL: unknown */
     struct list clearances; /* connections that were authorised for it */
     bool observe;           /* as it was attached */
+    bool asks_own;          /* to take its last events takes what a process of one's own does */
     bool plain;             /* its user's, without privilege, when it was attached */
     bool is_counted;        /* in which it has no entry of its own */
 };

@@ -207,6 +207,7 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
     if (from) {
         a->observe = from->observe;
         a->plain = from->plain;
+        a->asks_own = from->asks_own;
         a->root = from->root;
     }
     audit_attached(a, by);

@@ -470,7 +470,6 @@ class Anew(Policy):
         self.assert_error("InvalidOption", self.authorize, again, tracee.pid, access="control")
         process.detach()
         self.assert_error("NotAttached", self.authorize, again, tracee.pid)
-        self.assert_error(ACCESS_DENIED, again.call, "GetEvent", "t", 0)
         client_session = self.session_of(GAMES)
         client_session.attach(tracee.pid)
         self.assert_error(ACCESS_DENIED, self.authorize, self.again(client_session), tracee.pid)
@@ -557,15 +556,22 @@ class Anew(Policy):
         self.assert_error("NoEvent", another.call, "GetEvent", "t", 0)
 
     def test_events_of_what_has_ended_meanwhile_wait_for_who_may_observe_it(self):
-        tracee, session, _ = self.persistent()
+        tracees = [self.tracee_of(GAMES, name) for name in ("first", "second", "third")]
+        session = self.session_of(GAMES, lifetime="persistent")
+        for tracee in tracees:
+            session.attach(tracee.pid)
         session.client.close()
-        tracee.quit()
-        tracee.wait()
-        kinds = []
-        with contextlib.suppress(wire.Error):
-            while True:
-                kinds.append(self.again(session).call("GetEvent", "t", 1000000)[4])
-        self.assertIn("exited", kinds)
+        for tracee in tracees:
+            tracee.quit()
+            tracee.wait()
+        ended = set()
+        while not ended >= {tracee.pid for tracee in tracees}:
+            event = self.again(session).call("GetEvent", "t", 10000000)
+            if event[4] == "exited":
+                ended.add(event[3])
+        self.assert_error("NoEvent", self.again(session).call, "GetEvent", "t", 0)
+        self.assert_error("NoEvent", self.again(session).call, "GetEvent", "t", 0)
+        self.again(session).call("Interrupt") # of nothing
 
     def test_root_needs_none(self):
         tracee, session, _ = self.persistent()
