@@ -126,10 +126,10 @@ class Case(unittest.TestCase):
         return self.machine.journal("--after-cursor=" + self.mark, *args)
 
     def only(self, program):
-        """The one process of a program."""
-        pids = self.machine.running(program)
-        self.assertEqual(len(pids), 1, program)
-        return pids[0]
+        """The one process of a program. What the keeper starts is the keeper's program until it executes its own."""
+        pids = wait_until(lambda: [pids for pids in [self.machine.running(program)] if len(pids) == 1], 10)
+        self.assertTrue(pids, f"{program}: {self.machine.running(program)}")
+        return pids[0][0]
 
     def assert_wait(self, condition, what, timeout=10):
         self.assertTrue(wait_until(condition, timeout, 0.02), f"in {timeout} s it did not happen that {what}")
