@@ -17,7 +17,7 @@
 #define PTRACED_AUDIT_PID "PTRACED_PID"               /* of what is traced */
 #define PTRACED_AUDIT_EXECUTABLE "PTRACED_EXECUTABLE" /* escaped */
 #define PTRACED_AUDIT_ACCESS "PTRACED_ACCESS"
-#define PTRACED_AUDIT_ACTION "PTRACED_ACTION" /* polkit's, or the method that was refused */
+#define PTRACED_AUDIT_ACTION "PTRACED_ACTION" /* polkit's, "proof", "Attach", or a method */
 #define PTRACED_AUDIT_REASON "PTRACED_REASON"
 #define PTRACED_AUDIT_USEC "PTRACED_USEC"   /* how long it was traced */
 #define PTRACED_AUDIT_COUNT "PTRACED_COUNT" /* how many one entry stands for */

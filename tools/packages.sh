@@ -21,6 +21,7 @@ test_needs=(
     'the headers of cmocka|libcmocka-dev|libcmocka-devel|has_library cmocka 1.1'
     'python3|python3|python3|has python3'
     'dbus-daemon|dbus-daemon|dbus-daemon|has dbus-daemon'
+    'polkitd and pkttyagent|polkitd|polkit|has pkttyagent'
     'busctl and systemd-analyze|systemd|systemd|has busctl systemd-analyze systemd-sysusers'
     'setpriv|util-linux|util-linux|has setpriv'
     'strace|strace|strace|has strace'

@@ -107,13 +107,13 @@ static int read_settings(sd_bus_message *m, struct session_settings *ret)
 
 static int adopt_processes(struct session *s, struct tracer *t, sd_bus_message *m)
 {
-    uint32_t pid, n_threads;
+    uint32_t pid, n_threads, uid;
     int r, observe, plain;
 
-    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(uubb)");
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(uubbu)");
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_read(m, "(uubb)", &pid, &n_threads, &observe, &plain)) > 0) {
+    while ((r = sd_bus_message_read(m, "(uubbu)", &pid, &n_threads, &observe, &plain, &uid)) > 0) {
         struct attachment *a;
 
         r = attachment_add(s, t, (pid_t)pid);
@@ -169,10 +169,10 @@ static int adopt_sessions(struct tracer *t, sd_bus_message *m)
 {
     int r;
 
-    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(susssba(uubb))");
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(susssba(uubbu))");
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_enter_container(m, SD_BUS_TYPE_STRUCT, "susssba(uubb)")) > 0) {
+    while ((r = sd_bus_message_enter_container(m, SD_BUS_TYPE_STRUCT, "susssba(uubbu)")) > 0) {
         t->used = true;
         r = adopt_session(t, m);
         if (r < 0)

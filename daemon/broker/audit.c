@@ -116,6 +116,7 @@ static void note_attach(struct attachment *a, const struct attach *by)
 
     free(a->executable);
     a->executable = executable ? strdup(executable) : NULL;
+    a->uid = by->target.uids[0];
     a->observe = by->wish.observe;
     a->plain = target_is_plain(by->asked.pid ? &by->asked : &by->target, a->session->uid);
     a->asks_own = a->plain && by->grant != ATTACH_OTHER && by->asked.yama_scope < 2;

@@ -202,18 +202,20 @@ struct listing {
 
 static int note_threads(struct session *s, sd_bus_message *description)
 {
-    uint32_t pid, n_threads;
+    uint32_t pid, n_threads, uid;
     int r, observe, plain;
 
-    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(uubb)");
+    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(uubbu)");
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_read(description, "(uubb)", &pid, &n_threads, &observe, &plain)) >
-           0) {
+    while ((r = sd_bus_message_read(description, "(uubbu)", &pid, &n_threads, &observe, &plain,
+                                    &uid)) > 0) {
         struct attachment *a = s ? attachment_find(s, (pid_t)pid, NULL) : NULL;
 
-        if (a)
-            a->n_threads = n_threads;
+        if (!a)
+            continue;
+        a->n_threads = n_threads;
+        a->uid = uid;
     }
     return r < 0 ? r : sd_bus_message_exit_container(description);
 }
@@ -223,10 +225,10 @@ static int note_description(struct broker *b, sd_bus_message *description)
 {
     int r;
 
-    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(susssba(uubb))");
+    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(susssba(uubbu))");
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_enter_container(description, SD_BUS_TYPE_STRUCT, "susssba(uubb)")) >
+    while ((r = sd_bus_message_enter_container(description, SD_BUS_TYPE_STRUCT, "susssba(uubbu)")) >
            0) {
         const char *id;
 
@@ -249,12 +251,8 @@ static int append_tracees(const struct session *s, sd_bus_message *m)
     int r;
 
     LIST_FOREACH(struct attachment, a, &s->attachments, of_session) {
-        pid_t pid = a->tracee->pid;
-        uid_t uid = (uid_t)-1; /* where it has just ended */
-
-        process_uid(pid, &uid);
-        r = sd_bus_message_append(m, "(uuuso)", (uint32_t)pid, (uint32_t)uid, a->n_threads, s->id,
-                                  ptraced_path_process(path, s->id, pid));
+        r = sd_bus_message_append(m, "(uuuso)", (uint32_t)a->pid, (uint32_t)a->uid, a->n_threads,
+                                  s->id, ptraced_path_process(path, s->id, a->pid));
         if (r < 0)
             return r;
     }

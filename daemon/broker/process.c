@@ -69,17 +69,3 @@ int process_of_pidfd(int pidfd, pid_t *ret)
     *ret = (pid_t)pid;
     return 0;
 }
-
-int process_uid(pid_t pid, uid_t *ret)
-{
-    char path[64];
-    long uid;
-    int r;
-
-    snprintf(path, sizeof(path), "/proc/%d/status", pid);
-    r = read_field(path, "Uid:", &uid);
-    if (r < 0)
-        return r;
-    *ret = (uid_t)uid;
-    return 0;
-}

@@ -12,6 +12,3 @@ int process_open(pid_t pid, int *ret_pidfd);
 /* The process that a pidfd names, in our pid namespace. -EBADF: it isn't one; -ESRCH: the process
  * is gone, or not in our namespace. */
 int process_of_pidfd(int pidfd, pid_t *ret);
-
-/* The real user. Negative errno. */
-int process_uid(pid_t pid, uid_t *ret);

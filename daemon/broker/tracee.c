@@ -99,6 +99,7 @@ int attachment_add(struct session *s, struct tracer *tracer, pid_t pid)
     a->session = s;
     a->id = a->root = ++s->broker->last_attachment;
     a->pid = pid;
+    a->uid = (uid_t)-1;
     list_init(&a->clearances);
     list_append(&t->attachments, &a->of_tracee);
     list_append(&s->attachments, &a->of_session);

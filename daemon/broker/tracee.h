@@ -34,6 +34,7 @@ struct attachment {
     pid_t pid;
     uint64_t serial;        /* of the last event that went through the broker */
     uint32_t n_threads;     /* when the tracer was asked last */
+    uid_t uid;              /* the same, the real one; (uid_t)-1: unknown, or it has ended */
     uint64_t since_usec;    /* CLOCK_MONOTONIC; 0: a broker before us knew */
     char *executable;       /* escaped; NULL: unknown */
     struct list clearances; /* connections that were authorised for it */

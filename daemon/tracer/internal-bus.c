@@ -7,6 +7,7 @@
 #include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
+#include "daemon/trace/procfs.h"
 #include "daemon/trace/proof.h"
 #include "daemon/tracer/access.h"
 #include "daemon/tracer/explain.h"
@@ -407,25 +408,34 @@ static int method_list_stopped(sd_bus_message *m, void *userdata, sd_bus_error *
     return send_reply(reply);
 }
 
+/* The real one; (uid_t)-1: it has just ended. */
+static uid_t uid_of(pid_t pid)
+{
+    struct proc_status status;
+
+    return proc_read_status(pid, &status) < 0 ? (uid_t)-1 : status.uids[0];
+}
+
 static int append_session(sd_bus_message *reply, const struct tracer_session *s)
 {
     const struct attachment *a;
     int r;
 
-    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "susssba(uubb)");
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "susssba(uubbu)");
     if (r < 0)
         return r;
     r = sd_bus_message_append(reply, "susssb", s->id, (uint32_t)s->uid, s->name, s->owner,
                               s->lifetime, s->queue);
     if (r < 0)
         return r;
-    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(uubb)");
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(uubbu)");
     if (r < 0)
         return r;
     TAILQ_FOREACH(a, &s->core->attachments, by_session) {
-        r = sd_bus_message_append(reply, "(uubb)", (uint32_t)a->process->pidref.pid,
+        r = sd_bus_message_append(reply, "(uubbu)", (uint32_t)a->process->pidref.pid,
                                   (uint32_t)a->n_engines, (int)a->observe,
-                                  (int)grant_is_plain(a->grant, s->uid));
+                                  (int)grant_is_plain(a->grant, s->uid),
+                                  (uint32_t)uid_of(a->process->pidref.pid));
         if (r < 0)
             return r;
     }
@@ -443,7 +453,7 @@ static int method_describe(sd_bus_message *m, void *userdata, sd_bus_error *erro
     r = sd_bus_message_new_method_return(m, &reply);
     if (r < 0)
         return r;
-    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(susssba(uubb))");
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(susssba(uubbu))");
     if (r < 0)
         return r;
     TAILQ_FOREACH(s, &t->sessions, sessions) {
@@ -487,8 +497,9 @@ const sd_bus_vtable internal_vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("ListStopped", SD_BUS_ARGS("s", id),
                             SD_BUS_RESULT("a" PTRACED_EVENT_SIGNATURE, events), method_list_stopped,
                             SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(susssba(uubb))", sessions),
-                            method_describe, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS,
+                            SD_BUS_RESULT("a(susssba(uubbu))", sessions), method_describe,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("Events", SD_BUS_ARGS("s", id, "a" PTRACED_EVENT_SIGNATURE, events), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Ready", SD_BUS_ARGS("s", id), 0),
     SD_BUS_SIGNAL_WITH_ARGS("ProcessAdded", SD_BUS_ARGS("s", id, "u", pid, "u", parent), 0),

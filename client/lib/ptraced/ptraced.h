@@ -90,9 +90,10 @@ ptraced *ptraced_unref(ptraced *p);
 void ptraced_unrefp(ptraced **p);
 
 /** Whether polkit may ask somebody, through the agent of the caller's desktop or terminal, where an
- *  attach takes a permission (ALLOW_INTERACTIVE_AUTHORIZATION of the D-Bus specification). Off at
- *  first: then what would have to be asked is refused at once, with -EACCES. While it is on,
- *  attaching and ptraced_spawn() return when there is an answer, however long that takes. 0;
+ *  attach, or ptraced_authorize(), takes a permission (ALLOW_INTERACTIVE_AUTHORIZATION of the D-Bus
+ *  specification); for all other calls nobody is asked. Off at first: then what would have to be
+ *  asked is refused at once, with -EACCES. While it is on, attaching, ptraced_authorize() and
+ *  ptraced_spawn() return when there is an answer, however long that takes. 0;
  *  -EINVAL: no connection; -ECHILD: it was opened before a fork(2), by the parent. */
 int ptraced_set_interactive(ptraced *p, bool interactive);
 
@@ -218,7 +219,7 @@ int ptraced_attach_thread(ptraced_session *s, pid_t tid, const struct ptraced_at
 
 /** Authorises this connection for a process that another one has attached in a persistent session:
  *  proved by the library where the kernel would let the caller trace it, and else asked of polkit.
- *  Children that are followed from there go with it. -ENOTCONN (NotAttached): the session does not
+ *  Children that are followed from there go with it. -EUNATCH (NotAttached): the session does not
  *  trace it. */
 int ptraced_authorize(ptraced_session *s, pid_t pid);
 
@@ -276,7 +277,8 @@ enum ptraced_event_kind {
  *  to no connection. -EAGAIN: none within that time. -EINTR: a signal handler has run. Once no
  *  event is left: -ENXIO: the session has ended; -ECONNRESET: the connection has.
  *
- *  A service that is restarted keeps its sessions; events go on then. Where it does not come back
+ *  A service that is restarted keeps its sessions; events go on then, but in a persistent one for
+ *  those alone who are root or whom polkit lets without a question. Where it does not come back
  *  within ten seconds, the session counts as ended. */
 int ptraced_session_get_event(ptraced_session *s, uint64_t timeout_usec, ptraced_event **ret);
 
