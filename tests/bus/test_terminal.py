@@ -26,6 +26,7 @@ class AtATerminal(harness.OnTheBus):
         if reason:
             self.skipTest(reason)
         super().setUp()
+        self.agents = set(procfs.processes_running({AGENT}))
         polkit.copy_program(os.path.join(TRACEES, "busy-loop"), self.scratch, "program")
         self.ctl = polkit.copy_program(CTL, self.scratch, "ptracectl")
         self.environment = {"DBUS_SYSTEM_BUS_ADDRESS": self.service.address, "PATH": SEARCH_PATH, "LANG": "C",
@@ -47,7 +48,7 @@ class AtATerminal(harness.OnTheBus):
 
     def assert_no_agent(self):
         """Ours, which ends with the terminal's program."""
-        self.assert_wait(lambda: not procfs.processes_running({AGENT}), "the agent has ended")
+        self.assert_wait(lambda: not set(procfs.processes_running({AGENT})) - self.agents, "the agent has ended")
 
     def test_question_is_shown_and_a_wrong_password_is_a_refusal(self):
         tracee = self.tracee_of(GAMES)

@@ -97,11 +97,20 @@ class Table(Users):
         process.interrupt()
         session.events_until(lambda event: event.kind == "stop")
         if access == "observe":
-            self.assertTrue(process.thread(tracee.inside).registers())
+            self.assertTrue(cases.wait_until(lambda: self.read_registers(process, tracee.inside), 10))
             with self.assertRaises(wire.Error) as caught:
                 process.kill()
             self.assertEqual(caught.exception.name, NOT_PERMITTED)
         session.close()
+
+    @staticmethod
+    def read_registers(process, tid):
+        """None where the time in which an observer may hold it was over before."""
+        try:
+            process.interrupt()
+            return process.thread(tid).registers()
+        except wire.Error:
+            return None
 
     @staticmethod
     def inside_threads(tracee):

@@ -140,9 +140,9 @@ class Access(Case):
             self.assertNotEqual(done.returncode, 0, done.stdout)
             self.assertIn("Access denied", done.stderr)
         nameless = self.machine.connect_as(NOBODY)
+        self.addCleanup(nameless.close)
         with self.assertRaises(wire.Error) as caught:
             nameless.call(NAME, ROOT, None, "ListSessions")
-        nameless.close()
         self.assertIn("AccessDenied", caught.exception.name)
 
     def test_nobody_but_the_broker_takes_its_name(self):

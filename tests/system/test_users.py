@@ -77,7 +77,8 @@ class Proof(Users):
             if restarts:
                 self.machine.run("systemctl", "restart", cases.BROKER)
             self.of_alice("interrupt", tracee.inside)
-            self.assertEqual({cases.harness.procfs.state(tracee.pid, tid) for tid in tracee.threads()}, {"t"})
+            self.assertTrue(cases.wait_until(lambda: {cases.harness.procfs.state(tracee.pid, tid)
+                                                      for tid in tracee.threads()} == {"t"}, 10))
             status = self.of_alice("status")
             self.assertIn(f"{tracee.inside} stopped by ", status)
             self.assertIn(f"  {tracee.inside} (uid {self.machine.account(ALICE).uid}), 3 threads", status)
@@ -160,7 +161,16 @@ class Limits(Users):
         self.assert_limit("FlightKiBMax", process.call, "WriteMemory", "tay", 0, bytes(65537))
         process.call("WriteMemory", "tay", process.thread(tracee.inside).registers()["rsp"] - 4096, bytes(512))
         bobs = self.tracee(PROGRAM, user=BOB)
-        self.assert_limit("", session.attach(bobs.inside, access="observe").interrupt)
+        observed = session.attach(bobs.inside, access="observe")
+        self.assertTrue(cases.wait_until(lambda: self.is_refused(observed.interrupt), 10))
+
+    def is_refused(self, function):
+        """Some time of it comes back while it is not used."""
+        try:
+            function()
+        except wire.Error as e:
+            return e.name == client.ERROR + "LimitExceeded"
+        return False
 
     def assert_limit(self, name, function, *args):
         with self.assertRaises(wire.Error) as caught:

@@ -65,12 +65,12 @@ static void users_beyond_the_first_are_counted_together(void **state)
 {
     for (uid_t i = 0; i < USERS_MAX; i++)
         assert_true(audit_user_refused(&broker, USER + i));
-    for (uid_t i = USERS_MAX; i < 10 * USERS_MAX; i++)
+    for (uid_t i = USERS_MAX; i < 2 * USERS_MAX; i++)
         assert_false(audit_user_refused(&broker, USER + i));
     assert_int_equal(broker.audit.n, USERS_MAX + 1);
     assert_false(audit_user_refused(&broker, USER));
     end_audit();
-    assert_non_null(strstr(said, "Other users were refused 9216 times"));
+    assert_non_null(strstr(said, "Other users were refused 1024 times"));
     assert_non_null(strstr(said, "User 1000 was refused 1 more times"));
 }
 

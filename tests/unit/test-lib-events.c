@@ -365,7 +365,7 @@ static void test_somebody_who_is_asked_may_take_his_time(void **state)
 
 static int setup_impatient(void **state)
 {
-    setenv("SYSTEMD_BUS_TIMEOUT", "400ms", true);
+    setenv("SYSTEMD_BUS_TIMEOUT", "1s", true);
     return setup(state);
 }
 

@@ -24,7 +24,7 @@
  *     Thread.*                    true for an even tid
  */
 
-#define FAKE_THOUGHT_USEC 800000
+#define FAKE_THOUGHT_USEC 2000000
 
 /* What follows an AttachProcessFD. */
 enum fake_spawn {
