@@ -214,6 +214,8 @@ class GoPackage(Field):
             thread.detach()
             self.watch(thread, "detached")
             session.attach_thread(thread.tid)
+            # Where it got no processor for the stop in which it is let go, it is on its way there still.
+            self.assert_wait(lambda: self.state_of(thread) != "stopping", "it runs for the session again")
 
     def test_state_at_a_breakpoint(self):
         circles, _, process = self.circles()
