@@ -124,7 +124,8 @@ bool auth_is_unlimited(const struct caller *c)
     return c->uid == 0;
 }
 
-bool auth_is_holder(const struct caller *c, const struct session *s)
+/* Whether it is the connection that has made the session. */
+static bool is_holder(const struct caller *c, const struct session *s)
 {
     return !s || strcmp(s->holder, c->name) == 0;
 }
@@ -160,7 +161,7 @@ static bool is_attached_to_by_another(const struct session *s, const struct call
 /* Of what has ended before this broker came there may be events that it knows nothing of. */
 static bool may_be_all(const struct caller *c, const struct session *s)
 {
-    bool has_any = !s->adopted || auth_is_holder(c, s);
+    bool has_any = !s->adopted || is_holder(c, s);
 
     LIST_FOREACH(struct attachment, a, &s->attachments, of_session)
         has_any |= clearance_find(c, a) != NULL;
@@ -171,7 +172,7 @@ bool auth_may_use_all(const struct caller *c, const struct session *s)
 {
     if (auth_is_unlimited(c))
         return true;
-    if (!s->persistent && !auth_is_holder(c, s))
+    if (!s->persistent && !is_holder(c, s))
         return false;
     if (s->persistent && is_attached_to_by_another(s, c))
         return false;
@@ -211,7 +212,7 @@ static bool is_met(enum need need, const struct caller *c, const struct session 
     case NEED_SERVICE:
         return true;
     case NEED_ATTACH:
-        return auth_is_holder(c, s) || s->persistent;
+        return is_holder(c, s) || s->persistent;
     case NEED_CLEARANCE:
         return may_use(c, s, pid);
     case NEED_EVENTS:
@@ -238,7 +239,7 @@ static int refuse(const struct caller *c, const struct session *s, const struct 
             "You may not call %s: session %s traces what this connection was not authorised for; "
             "call AuthorizeProcess for each of its processes, or attach in a session of its own",
             rule->member, s->id);
-    if (s && s->uid == c->uid && !auth_is_holder(c, s))
+    if (s && s->uid == c->uid && !is_holder(c, s))
         return sd_bus_error_setf(
             error, SD_BUS_ERROR_ACCESS_DENIED,
             "You may not call %s: what session %s traces was authorised for the "
@@ -343,7 +344,7 @@ bool auth_may_see(const struct caller *c, const struct session *s)
 
 bool auth_may_be_shown(const struct caller *c, const struct session *s, const struct permits *p)
 {
-    return (s->uid == c->uid ? p->list || auth_is_holder(c, s) : p->list_other) ||
+    return (s->uid == c->uid ? p->list || is_holder(c, s) : p->list_other) ||
            is_met(s->uid == c->uid ? NEED_CLEARANCE : NEED_ROOT, c, s, 0);
 }
 

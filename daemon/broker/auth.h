@@ -21,9 +21,6 @@ int auth_check(const struct caller *c, const struct session *s, sd_bus_message *
  * rights than it. */
 bool auth_is_unlimited(const struct caller *c);
 
-/* Whether it is the connection that has made the session. */
-bool auth_is_holder(const struct caller *c, const struct session *s);
-
 /* Whether it may do what the session may with a process, or with all that it traces: it was
  * authorised for each (clearance.h). */
 bool auth_may_use(const struct caller *c, const struct attachment *a);

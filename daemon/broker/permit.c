@@ -339,7 +339,7 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     pid_t pid;
     int r;
 
-    permit_forget(c);
+    c->permits = (struct permits){0};
     if (w) {
         bool again = w->is_of_gone; /* there may be more that it lacks */
 
@@ -371,14 +371,9 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     return wants(&wanted) ? put_by(c, m, &wanted, s, opens ? a : NULL, error) : 0;
 }
 
-void permit_forget(struct caller *c)
-{
-    c->permits = (struct permits){0};
-}
-
 void permit_cancel(struct caller *c)
 {
-    permit_forget(c);
+    c->permits = (struct permits){0};
     while (!list_empty(&c->permit_waits))
         wait_free(LIST_FIRST(&c->permit_waits, struct permit_wait, permit_waits));
 }

@@ -37,7 +37,5 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error);
 /* Whether it is a call that has been asked about. */
 bool permit_has_come_back(const struct caller *c, const sd_bus_message *m);
 
-/* What has been permitted is of no more use. */
-void permit_forget(struct caller *c);
-/* The same, and nobody is to be asked any more: the caller has left. */
+/* Nobody is to be asked any more, and what has been permitted is of no use: the caller has left. */
 void permit_cancel(struct caller *c);
