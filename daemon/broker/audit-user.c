@@ -15,6 +15,7 @@
 #define TELL_USEC (10 * SEC_USEC)
 #define MINUTE_USEC (60 * SEC_USEC)
 #define CHILDREN_TOLD_MAX 600u /* in a minute */
+#define RENEWALS_TOLD_MAX 600u
 
 #define USERS_MAX 1024u
 #define OTHERS ((uid_t)-1) /* all for whom there is no room are one; nobody has this id */
@@ -29,11 +30,13 @@ struct audit_user {
     unsigned n_joins;
     unsigned n_sessions;
     unsigned n_children;
+    unsigned n_renewals;
 
     uint64_t refused_usec; /* when it was last told that it is refused things */
     unsigned n_refused;    /* counted, and not told yet */
     unsigned n_followed;
     unsigned n_released;
+    unsigned n_renewed;
     sd_event_source *timer; /* while there is something to tell */
 };
 
@@ -47,7 +50,7 @@ static uint64_t now_usec(void)
 
 static bool has_counted(const struct audit_user *u)
 {
-    return u->n_refused > 0 || u->n_followed > 0 || u->n_released > 0;
+    return u->n_refused > 0 || u->n_followed > 0 || u->n_released > 0 || u->n_renewed > 0;
 }
 
 /* ---- The users ------------------------------------------------------------------------------ */
@@ -115,7 +118,7 @@ static void turn_minute(struct audit_user *u)
     if (u->minute_usec != 0 && now - u->minute_usec < MINUTE_USEC)
         return;
     u->minute_usec = now;
-    u->n_attaches = u->n_joins = u->n_sessions = u->n_children = 0;
+    u->n_attaches = u->n_joins = u->n_sessions = u->n_children = u->n_renewals = 0;
 }
 
 /* ---- What was counted ----------------------------------------------------------------------- */
@@ -153,6 +156,20 @@ static void tell_children(struct audit_user *u)
                            u->uid, u->n_followed, u->n_released);
 }
 
+static void tell_renewals(struct audit_user *u)
+{
+    struct audit_entry e;
+
+    begin(u, &e, PTRACED_AUDIT_GRANT_ID, u->n_renewed);
+    if (u->uid == OTHERS)
+        audit_entry_finish(&e, u->broker, "Other users were granted %u programs more",
+                           u->n_renewed);
+    else
+        audit_entry_finish(&e, u->broker,
+                           "User %u was granted %u more programs that processes have executed",
+                           u->uid, u->n_renewed);
+}
+
 static void tell(struct audit_user *u)
 {
     if (u->n_refused > 0) {
@@ -161,7 +178,9 @@ static void tell(struct audit_user *u)
     }
     if (u->n_followed > 0 || u->n_released > 0)
         tell_children(u);
-    u->n_refused = u->n_followed = u->n_released = 0;
+    if (u->n_renewed > 0)
+        tell_renewals(u);
+    u->n_refused = u->n_followed = u->n_released = u->n_renewed = 0;
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -261,6 +280,20 @@ bool audit_user_followed(struct broker *b, uid_t uid)
     if (u->uid != OTHERS && u->n_children++ < CHILDREN_TOLD_MAX)
         return true;
     u->n_followed++;
+    set_timer(u);
+    return false;
+}
+
+bool audit_user_renewed(struct broker *b, uid_t uid)
+{
+    struct audit_user *u = user_get(b, uid);
+
+    if (!u)
+        return true;
+    turn_minute(u);
+    if (u->uid != OTHERS && u->n_renewals++ < RENEWALS_TOLD_MAX)
+        return true;
+    u->n_renewed++;
     set_timer(u);
     return false;
 }

@@ -15,6 +15,7 @@ struct broker;
  *     what a user asks for         has an entry each, and there are only so many attaches a minute
  *     refusals                     one is written, and what follows closely is counted
  *     children that are followed   the first of a minute are written, and the others counted
+ *     what they execute            the same, where polkit has allowed it
  *
  * What was counted is written every few seconds, as one entry. */
 
@@ -36,6 +37,7 @@ int audit_user_session(struct broker *b, uid_t uid, sd_bus_error *error);
 /* Whether it is to be written; else it has been counted. */
 bool audit_user_refused(struct broker *b, uid_t uid);
 bool audit_user_followed(struct broker *b, uid_t uid);
+bool audit_user_renewed(struct broker *b, uid_t uid);
 
 /* A child that was followed, and counted, is traced no more. */
 void audit_user_released(struct broker *b, uid_t uid);

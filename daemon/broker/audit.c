@@ -13,6 +13,7 @@
 #include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/clearance.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/tracee.h"
 
@@ -85,6 +86,30 @@ void audit_granted(const struct attach *a, const char *action)
                        access_name(a->wish.observe), a->asked.pid,
                        a->asked.executable ? a->asked.executable : a->asked.comm,
                        proved ? "it has sent a" : "polkit allows", action);
+}
+
+void audit_renewed(const struct clearance *by, const struct target *t, const char *action,
+                   bool granted)
+{
+    const struct caller *c = by->caller;
+    const char *program = t->executable ? t->executable : t->comm;
+    struct audit_entry e;
+
+    if (!is_told(c->broker) ||
+        !(granted ? audit_user_renewed(c->broker, c->uid) : audit_user_refused(c->broker, c->uid)))
+        return;
+    audit_entry_begin(&e, granted ? PTRACED_AUDIT_GRANT_ID : PTRACED_AUDIT_REFUSAL_ID,
+                      granted ? LOG_INFO : LOG_NOTICE);
+    add_caller(&e, c->uid, c->name);
+    audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", by->attachment->session->id);
+    audit_entry_add(&e, PTRACED_AUDIT_ACTION "=%s", action);
+    if (!granted)
+        audit_entry_add(&e, PTRACED_AUDIT_COUNT "=1");
+    add_target(&e, t->pid, program, by->observe);
+    audit_entry_finish(&e, c->broker,
+                       "User %u (%s) may %s %s process %d, which has executed %s: polkit %s %s",
+                       c->uid, c->name, granted ? "still" : "no longer", access_name(by->observe),
+                       t->pid, program, granted ? "allows" : "refuses", action);
 }
 
 void audit_permitted(const struct caller *c, const char *action, const char *session, pid_t pid,

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 struct attach;
 struct attachment;
 struct broker;
 struct caller;
+struct clearance;
+struct target;
 
 /* Who traces what, for the journal. Nothing here is left out for being too much: what one user can
  * have written has its bounds where it is asked for, or is counted (audit-user.h). An embedded
@@ -12,6 +17,10 @@ struct caller;
 
 /* polkit has allowed it. */
 void audit_granted(const struct attach *a, const char *action);
+
+/* polkit was asked once more, for what a process of somebody else's has executed. */
+void audit_renewed(const struct clearance *c, const struct target *t, const char *action,
+                   bool granted);
 
 /* The same, for a call of its own: about a process, or (pid 0) a session. The executable may be
  * NULL. */

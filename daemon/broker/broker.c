@@ -16,6 +16,7 @@
 #include "daemon/broker/bus.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/configuration.h"
+#include "daemon/broker/renew.h"
 #include "daemon/broker/route.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/tracer-link.h"
@@ -77,6 +78,7 @@ static int broker_init(struct broker *b)
     list_init(&b->callers);
     list_init(&b->tracers);
     list_init(&b->attaches);
+    list_init(&b->renewals);
     list_init(&b->questions);
     list_init(&b->flights);
     list_init(&b->gathers);
@@ -132,6 +134,7 @@ struct broker *broker_free(struct broker *b)
         sd_bus_close(b->bus);
     attach_drop_questions(b);
     keeper_link_close(&b->keeper);
+    renewals_drop(b);
     while (!list_empty(&b->tracers))
         tracer_free(LIST_FIRST(&b->tracers, struct tracer, tracers));
     while (b->sessions.n > 0)

@@ -63,6 +63,7 @@ struct broker {
     struct list tracers;
     struct list flights;
     struct list attaches; /* requests that are under way */
+    struct list renewals; /* of grants, for what was executed (renew.h) */
     struct list gathers;  /* the same, of those that several tracers answer */
     struct stream stream;
     struct audit_users audit;

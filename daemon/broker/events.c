@@ -85,6 +85,19 @@ static void refuse_no_event(struct waiter *w)
     refuse(w, &error);
 }
 
+void events_refuse(struct session *s, const struct caller *c)
+{
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+
+    sd_bus_error_setf(&error, PTRACED_ERROR_NOT_PERMITTED,
+                      "A process of session %s has executed a program for which polkit does not "
+                      "allow you to have its events",
+                      s->id);
+    LIST_FOREACH(struct waiter, w, &c->waiters, of_caller)
+        if (w->session == s)
+            refuse(w, &error);
+}
+
 static int answer(struct broker *b, sd_bus_message *call, const struct ptraced_event_record *e)
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;

@@ -64,5 +64,8 @@ void events_post(struct session *s, struct ptraced_event_record *e);
 /* The client has given up a process: what was not taken of it is dropped. */
 void events_forget(struct session *s, pid_t pid);
 
+/* A caller may not have the session's events any more: its calls that wait are refused. */
+void events_refuse(struct session *s, const struct caller *c);
+
 /* Answers all who wait, and drops the stash. */
 void events_close(struct session *s);

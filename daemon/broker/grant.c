@@ -102,6 +102,25 @@ static void allow(struct credentials *c, const struct attach *a)
     t->by_grant = true;
 }
 
+/* For the program that polkit was told of. */
+static struct credentials one_program(const struct target *t)
+{
+    struct credentials c = credentials_of(t);
+
+    c.one_program = true;
+    c.program = t->program;
+    c.program_size = t->program_size;
+    return c;
+}
+
+int grant_append_renewed(sd_bus_message *m, const struct target *t)
+{
+    struct credentials c = t ? one_program(t) : (struct credentials){0};
+
+    c.raised_share = RAISED_SHARE;
+    return append(m, false, &c);
+}
+
 int grant_append(sd_bus_message *m, const struct attach *a)
 {
     struct credentials c = credentials_of(&a->asked);
@@ -124,9 +143,7 @@ int grant_append(sd_bus_message *m, const struct attach *a)
         c.by_proof = true;
         break;
     case ATTACH_OTHER:
-        c.one_program = true; /* that polkit was told of */
-        c.program = a->asked.program;
-        c.program_size = a->asked.program_size;
+        c = one_program(&a->asked);
         break;
     }
     allow(&c, a);

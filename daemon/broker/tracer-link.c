@@ -17,6 +17,7 @@
 #include "daemon/broker/events.h"
 #include "daemon/broker/flight.h"
 #include "daemon/broker/limits.h"
+#include "daemon/broker/renew.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
 #include "daemon/broker/tracee.h"
@@ -272,6 +273,7 @@ static const struct {
     {"ProcessAdded", on_process_added},
     {"ProcessRemoved", on_process_removed},
     {"Lost", on_lost},
+    {"ExecAsks", renew_on_exec_asks},
 };
 
 static int handle_signal(struct tracer *t, sd_bus_message *m)

@@ -110,16 +110,15 @@ int trace_detach(struct trace *t, struct session *s, pid_t pid, pid_t tid)
     return 1;
 }
 
-int trace_lose(struct trace *t, struct session *s, pid_t pid)
+int trace_lose(struct trace *t, struct session *s, pid_t pid, enum lost_reason why)
 {
-    struct event e = {
-        .kind = EVENT_LOST, .tid = pid, .lost = {.reason = LOST_LIMIT, .process = true}};
+    struct event e = {.kind = EVENT_LOST, .tid = pid, .lost = {.reason = why, .process = true}};
     struct attachment *a = session_find(s, pid);
 
     if (!a)
         return -EUNATCH;
     attachment_tell(t, a, &e);
-    process_detach(t, a, REMOVED_LIMIT);
+    process_detach(t, a, why == LOST_LIMIT ? REMOVED_LIMIT : REMOVED_PRIVILEGE);
     let_go(t, pid);
     return 0;
 }

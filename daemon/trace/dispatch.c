@@ -9,7 +9,6 @@
 #include "daemon/trace/chaperone.h"
 #include "daemon/trace/children.h"
 #include "daemon/trace/control.h"
-#include "daemon/trace/freeze.h"
 #include "daemon/trace/procfs.h"
 #include "daemon/trace/ptrace-ops.h"
 #include "daemon/trace/resume.h"
@@ -106,14 +105,15 @@ static struct event_data *read_path(pid_t pid)
 
 /* Before anybody learns what the new program is. One that cannot be asked about is as good as
  * privileged. */
-static void lose_to_privilege(struct trace *t, const struct tracee *tracee)
+static void compare_grants(struct trace *t, struct tracee *tracee, const struct event *exec)
 {
     struct process *p = tracee->process;
     struct attachment *a, *next;
 
     for (a = TAILQ_FIRST(&p->attachments); a; a = next) {
         next = TAILQ_NEXT(a, by_process);
-        if (!grant_survives_exec(a->grant) || grant_check(a->grant, p->pidref.pid, tracee->tid) < 0)
+        if (grant_check_rights(a->grant, p->pidref.pid, tracee->tid) < 0 ||
+            (!grant_survives_exec(a->grant) && !renew_begin(t, a, tracee, exec)))
             process_lose_attachment(t, a);
     }
 }
@@ -144,8 +144,10 @@ static void on_exec(struct trace *t, struct tracee *tracee)
         tracee->again_at = 0;
         tracee->steps_over_call = false;
         children_forget_others(t, tracee, e.old_tid);
-        lose_to_privilege(t, tracee);
         e.data = read_path(tracee->process->pidref.pid);
+        e.tid = tracee->tid;
+        e.usec = event_now_usec();
+        compare_grants(t, tracee, &e);
     }
     engine_report(t, tracee, &e);
     event_data_unref(e.data);
@@ -326,7 +328,7 @@ static int resume_to_trap(struct tracee *tracee)
 static bool stays(const struct tracee *tracee)
 {
     return (!tracee->process && !tracee->unwanted) || engine_is_any_holding(tracee) ||
-           freeze_is_on(tracee->process);
+           process_stands(tracee->process);
 }
 
 static int dispatch(struct trace *t, siginfo_t *report, bool collected)
@@ -347,6 +349,8 @@ static int dispatch(struct trace *t, siginfo_t *report, bool collected)
         tracee = children_find_unknown(t, report->si_pid, &stop);
     if (!tracee)
         return -ESRCH;
+    if (tracee->process && tracee->process->n_awaited > 0)
+        renew_give_up(t, tracee->process);
     if (stop_is_end(stop.kind)) {
         on_end(t, tracee, &stop);
         return 1;

@@ -59,9 +59,27 @@ int engine_add(struct tracee *t, struct attachment *a)
     e->attachment = a;
     e->mode = RESUME_RUN;
     a->n_engines++;
+    engine_put(t, e);
+    return 0;
+}
+
+void engine_put(struct tracee *t, struct engine *e)
+{
     e->next = t->engines;
     t->engines = e;
-    return 0;
+}
+
+struct engine *engine_take(struct tracee *t, const struct attachment *a)
+{
+    for (struct engine **p = &t->engines; *p; p = &(*p)->next) {
+        struct engine *e = *p;
+
+        if (e->attachment != a)
+            continue;
+        *p = e->next;
+        return e;
+    }
+    return NULL;
 }
 
 void engine_let_go(struct engine *e)
@@ -73,7 +91,7 @@ void engine_let_go(struct engine *e)
     e->held = event_unref(e->held);
 }
 
-static void engine_free(struct engine *e)
+void engine_free(struct engine *e)
 {
     e->attachment->n_engines--;
     engine_let_go(e);
@@ -82,15 +100,10 @@ static void engine_free(struct engine *e)
 
 void engine_remove(struct tracee *t, const struct attachment *a)
 {
-    for (struct engine **p = &t->engines; *p; p = &(*p)->next) {
-        struct engine *e = *p;
+    struct engine *e = engine_take(t, a);
 
-        if (e->attachment != a)
-            continue;
-        *p = e->next;
+    if (e)
         engine_free(e);
-        return;
-    }
 }
 
 void engine_remove_all(struct tracee *t)

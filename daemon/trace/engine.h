@@ -10,6 +10,7 @@
 #include "daemon/trace/filter.h"
 #include "daemon/trace/grant.h"
 #include "daemon/trace/queue.h"
+#include "daemon/trace/renew.h"
 #include "daemon/trace/tracee.h"
 
 struct process;
@@ -33,11 +34,12 @@ struct attachment {
     uint64_t serial; /* of the last event */
     struct filter *filter;
     struct grant *grant; /* NULL: everything */
-    bool observe;        /* it may not change the process, nor hold it for long: observe.h */
-    bool pinned;         /* an attach works on it: it is not freed */
-    bool is_lost;        /* and it would have been, for it is beyond its grant */
-    bool all_stop;       /* a stop of one thread stops all */
-    bool has_stopped;    /* all-stop: all were told to since the last Continue */
+    struct renewal renewal;
+    bool observe;     /* it may not change the process, nor hold it for long: observe.h */
+    bool pinned;      /* an attach works on it: it is not freed */
+    bool is_lost;     /* and it would have been, for it is beyond its grant */
+    bool all_stop;    /* a stop of one thread stops all */
+    bool has_stopped; /* all-stop: all were told to since the last Continue */
     bool follow_threads;
     bool follow_children;
     TAILQ_HEAD(, breakpoint) breakpoints;
@@ -68,6 +70,10 @@ struct engine *engine_find(const struct tracee *t, const struct attachment *a);
 int engine_add(struct tracee *t, struct attachment *a);
 void engine_remove(struct tracee *t, const struct attachment *a);
 void engine_remove_all(struct tracee *t);
+/* Off its thread, where there is one, and on again. The attachment counts it all the while. */
+struct engine *engine_take(struct tracee *t, const struct attachment *a);
+void engine_put(struct tracee *t, struct engine *e);
+void engine_free(struct engine *e);
 
 /* The session gives its hold up. */
 void engine_let_go(struct engine *e);

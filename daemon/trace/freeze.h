@@ -34,9 +34,3 @@ void freeze_begin(struct freeze *f, struct trace *t, struct process *p);
 
 /* Lets the threads go on. May free the process and its tracees. */
 void freeze_end(struct freeze *f);
-
-/* Accepts NULL: a stray has no process yet. */
-static inline bool freeze_is_on(const struct process *p)
-{
-    return p && p->n_freezes > 0;
-}

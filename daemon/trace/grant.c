@@ -119,7 +119,7 @@ static bool is_program(const struct grant *g, pid_t pid, pid_t tid)
     return n > 0 && (size_t)n == g->program_size && memcmp(path, g->program, (size_t)n) == 0;
 }
 
-int grant_check(const struct grant *g, pid_t pid, pid_t tid)
+int grant_check_rights(const struct grant *g, pid_t pid, pid_t tid)
 {
     struct credentials c;
     int r;
@@ -129,7 +129,12 @@ int grant_check(const struct grant *g, pid_t pid, pid_t tid)
     r = credentials_read(pid, tid, &c);
     if (r < 0)
         return r;
-    if (!grant_covers(g, &c) || (g->one_program && !is_program(g, pid, tid)))
-        return -EKEYREJECTED;
-    return 0;
+    return grant_covers(g, &c) ? 0 : -EKEYREJECTED;
+}
+
+int grant_check(const struct grant *g, pid_t pid, pid_t tid)
+{
+    int r = grant_check_rights(g, pid, tid);
+
+    return r >= 0 && g && g->one_program && !is_program(g, pid, tid) ? -EKEYREJECTED : r;
 }

@@ -43,7 +43,7 @@ struct grant {
     uint64_t user_namespace;
     bool undumpable;       /* it may be that */
     bool by_proof;         /* the caller has to prove that it may, with each attach: proof.h */
-    bool one_program;      /* what it executes next is granted no more */
+    bool one_program;      /* what it executes next takes another grant: renew.h */
     uint64_t observe_usec; /* for which an observer may hold the process at first: observe.h */
     uint64_t raised_usec;  /* and a tracer be in a raised class: batch.h */
     unsigned raised_share; /* of the time that passes, one such part comes back */
@@ -79,3 +79,6 @@ static inline bool grant_survives_exec(const struct grant *g)
 /* Whether a thread is, as it is now. 0; -EKEYREJECTED: it is beyond; -ESRCH: it is gone; errors of
  * credentials_read(), by which nothing is granted. */
 int grant_check(const struct grant *g, pid_t pid, pid_t tid);
+
+/* The same of its rights alone, whatever program it is. */
+int grant_check_rights(const struct grant *g, pid_t pid, pid_t tid);

@@ -64,7 +64,7 @@ int process_check_grants(const struct process *p, pid_t tid)
     TAILQ_FOREACH(a, &p->attachments, by_process) {
         int r;
 
-        if (!a->grant)
+        if (!a->grant || renew_is_awaited(a)) /* which gets nothing of it */
             continue;
         r = is_ours(tid) ? grant_check(a->grant, p->pidref.pid, tid) : -EKEYREJECTED;
         if (r < 0)
@@ -125,12 +125,13 @@ void process_drop_attachment(struct attachment *a)
     free(a);
 }
 
-static void remove_engines(const struct attachment *a)
+static void remove_engines(struct attachment *a)
 {
     struct tracee *tracee;
 
     TAILQ_FOREACH(tracee, &a->process->tracees, siblings)
         engine_remove(tracee, a);
+    renew_drop(a);
 }
 
 void process_detach(struct trace *t, struct attachment *a, enum removal why)

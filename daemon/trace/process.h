@@ -34,6 +34,7 @@ struct process {
     size_t n_tracees;
     unsigned n_freezes; /* no thread is resumed or let go, see freeze.h */
     unsigned n_execs;   /* that were looked at */
+    unsigned n_awaited; /* sessions that need a grant for its new program: it stands, see renew.h */
     unsigned n_pins;    /* somebody works on it: it is not freed, though it may have ended */
     bool guarded;       /* see process_guard() */
     bool leader_seen;   /* the leader is or was traced: its own end ends the process */
@@ -45,6 +46,13 @@ struct process {
 /* Takes the pidref over on success. NULL when memory ran out, or descriptors would. */
 struct process *process_new(struct trace *t, struct pidref *pidref);
 struct process *process_find(const struct trace *t, pid_t pid);
+
+/* Whether its threads stay in their stops, whoever would have them go on. Accepts NULL: a stray has
+ * no process yet. */
+static inline bool process_stands(const struct process *p)
+{
+    return p && (p->n_freezes > 0 || p->n_awaited > 0);
+}
 
 /* Before a thread is given what raises a SIGTRAP later (a debug register, a step): whose tracer
  * dies then is repaired by the guardian. Does nothing from the second time on. -ENOSPC: the ledger

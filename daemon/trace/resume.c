@@ -5,7 +5,6 @@
 #include <sys/wait.h>
 
 #include "daemon/trace/chaperone.h"
-#include "daemon/trace/freeze.h"
 #include "daemon/trace/hardware.h"
 #include "daemon/trace/macro.h"
 #include "daemon/trace/memory.h"
@@ -290,7 +289,7 @@ void resume_settle(struct trace *t, struct tracee *tracee)
         return;
     if (!tracee->process && !tracee->unwanted) /* whose it is will be told */
         return;
-    if (freeze_is_on(tracee->process))
+    if (process_stands(tracee->process))
         return;
     if (!tracee->engines && !chaperone_is_needed(tracee))
         detach_standing(t, tracee);

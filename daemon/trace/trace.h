@@ -31,6 +31,10 @@ struct trace_hooks {
      * is the process from which it was followed; 0: it was attached. */
     void (*process_added)(struct session *s, pid_t pid, pid_t parent, void *userdata);
     void (*process_removed)(struct session *s, pid_t pid, enum removal why, void *userdata);
+    /* A session needs a grant for what a process has just executed: trace_renew() is to be called.
+     * The pidref is borrowed. False: nobody can be asked. May be NULL: the same. */
+    bool (*exec_asks)(struct session *s, const struct pidref *process, uint32_t number,
+                      void *userdata);
 };
 
 #define TRACE_DEAD_STRAYS 16u
@@ -60,7 +64,8 @@ struct trace {
     uint64_t raised_at;   /* see batch.h: when it was counted last, CLOCK_MONOTONIC; 0: never */
     uint64_t raised_left; /* then */
     unsigned raised_share;
-    int lastwait_fd;     /* see lastwait.h; -1: none yet */
+    int lastwait_fd; /* see lastwait.h; -1: none yet */
+    uint32_t last_renewal;
     bool leaving;        /* the tracer ends: what it leaves is the guardian's */
     bool chaperones_due; /* the last breakpoint of a process may have gone */
     bool steps_in_place; /* a thread waits for stepover_run_later() */
@@ -154,5 +159,6 @@ int trace_set_filter(struct trace *t, struct session *s, pid_t pid, struct filte
 int trace_detach(struct trace *t, struct session *s, pid_t pid, pid_t tid);
 void trace_detach_session(struct trace *t, struct session *s);
 
-/* The same of a process that is one too many: `lost`, reason `limit`, and its events stay. */
-int trace_lose(struct trace *t, struct session *s, pid_t pid);
+/* The same of a process that the session may not keep: `lost`, with a reason, and its events stay.
+ */
+int trace_lose(struct trace *t, struct session *s, pid_t pid, enum lost_reason why);

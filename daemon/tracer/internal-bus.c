@@ -15,6 +15,7 @@
 #include "daemon/tracer/late.h"
 #include "daemon/tracer/objects.h"
 #include "daemon/tracer/options.h"
+#include "daemon/tracer/renew.h"
 #include "daemon/tracer/stream.h"
 #include "daemon/tracer/tracer.h"
 
@@ -102,7 +103,7 @@ static int method_lose(sd_bus_message *m, void *userdata, sd_bus_error *error)
         r = sd_bus_message_read(m, "u", &pid);
     if (r < 0)
         return r;
-    (void)trace_lose(t->trace, s->core, (pid_t)pid); /* or it has ended meanwhile */
+    (void)trace_lose(t->trace, s->core, (pid_t)pid, LOST_LIMIT); /* or it has ended meanwhile */
     return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -477,6 +478,10 @@ const sd_bus_vtable internal_vtable[] = {
                             SD_BUS_NO_RESULT, method_prove, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Lose", SD_BUS_ARGS("s", id, "u", pid), SD_BUS_NO_RESULT, method_lose,
                             SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS(
+        "Renew",
+        SD_BUS_ARGS("s", id, "u", pid, "u", number, "b", granted, PTRACED_GRANT_SIGNATURE, grant),
+        SD_BUS_NO_RESULT, renew_method, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Attach",
                             SD_BUS_ARGS("s", id, "h", pidfd, "u", tid, PTRACED_GRANT_SIGNATURE,
                                         grant, "a{sv}", options),
@@ -504,6 +509,7 @@ const sd_bus_vtable internal_vtable[] = {
     SD_BUS_SIGNAL_WITH_ARGS("Ready", SD_BUS_ARGS("s", id), 0),
     SD_BUS_SIGNAL_WITH_ARGS("ProcessAdded", SD_BUS_ARGS("s", id, "u", pid, "u", parent), 0),
     SD_BUS_SIGNAL_WITH_ARGS("ProcessRemoved", SD_BUS_ARGS("s", id, "u", pid, "s", reason), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("ExecAsks", SD_BUS_ARGS("s", id, "u", pid, "u", number, "h", pidfd), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Lost", SD_BUS_ARGS("s", id, "t", total), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Idle", SD_BUS_NO_ARGS, 0),
     SD_BUS_VTABLE_END,

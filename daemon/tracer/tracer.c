@@ -14,6 +14,7 @@
 #include "daemon/tracer/control.h"
 #include "daemon/tracer/late.h"
 #include "daemon/tracer/objects.h"
+#include "daemon/tracer/renew.h"
 #include "daemon/tracer/stream.h"
 #include "daemon/tracer/terminate.h"
 #include "daemon/tracer/tracer.h"
@@ -48,9 +49,10 @@ static void on_process_removed(struct session *core, pid_t pid, enum removal why
         [REMOVED_PRIVILEGE] = "privilege",
         [REMOVED_LIMIT] = "limit",
     };
-    const struct tracer_session *s = core->userdata;
+    struct tracer_session *s = core->userdata;
     struct tracer *t = userdata;
 
+    renew_forget(s, pid);
     t->check_idle = true;
     t->idle_told = false;
     if (t->bus)
@@ -58,10 +60,17 @@ static void on_process_removed(struct session *core, pid_t pid, enum removal why
                                  "ProcessRemoved", "sus", s->id, (uint32_t)pid, reasons[why]);
 }
 
+static bool on_exec_asks(struct session *core, const struct pidref *process, uint32_t number,
+                         void *userdata)
+{
+    return renew_ask(core->userdata, process, number);
+}
+
 static const struct trace_hooks hooks = {
     .event_queued = on_event_queued,
     .process_added = on_process_added,
     .process_removed = on_process_removed,
+    .exec_asks = on_exec_asks,
 };
 
 static int settle_signals(void)
@@ -90,6 +99,8 @@ int tracer_new(int control_fd, int ledger_fd, struct tracer **ret)
     t->control_fd = control_fd;
     TAILQ_INIT(&t->sessions);
     TAILQ_INIT(&t->lates);
+    TAILQ_INIT(&t->askeds);
+    TAILQ_INIT(&t->put_bys);
 
     r = sd_event_new(&t->event);
     if (r >= 0)
@@ -130,6 +141,7 @@ struct tracer *tracer_free(struct tracer *t)
         return NULL;
     doorbell_stop(&t->doorbell);
     late_flush(t, NULL);
+    renew_flush(t);
     t->bus = sd_bus_close_unref(t->bus);
     trace_free(t->trace);
     while ((s = TAILQ_FIRST(&t->sessions))) {
@@ -206,6 +218,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
     if (!sd_bus_message_is_signal(m, "org.freedesktop.DBus.Local", "Disconnected"))
         return 0;
     late_flush(t, NULL);
+    renew_flush(t);
     if (tracer_is_idle(t))
         t->exiting = true;
     TAILQ_FOREACH(s, &t->sessions, sessions) {
@@ -244,6 +257,8 @@ static int serve(struct tracer *t, int fd, sd_bus **ret)
     if (r < 0)
         return r;
     r = access_add(t, bus);
+    if (r >= 0)
+        r = renew_add(t, bus); /* which comes first */
     if (r < 0)
         return r;
     r = sd_bus_add_filter(bus, NULL, on_disconnected, t);

@@ -31,7 +31,7 @@ static void on_removed(struct session *s, pid_t pid, enum removal why, void *use
 
 int fixture_setup(void **state)
 {
-    static const struct trace_hooks hooks = {on_event, on_added, on_removed};
+    static const struct trace_hooks hooks = {on_event, on_added, on_removed, NULL};
     struct fixture *f = calloc(1, sizeof(*f));
     int fd;
 

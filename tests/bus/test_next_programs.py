@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a process of another user executes is asked about anew, without a dialog, while it stands."""
+
+import contextlib
+import os
+import signal
+
+import harness
+import procfs
+from client import options
+from policy import GAMES, NEWS, Policy, Service
+
+
+class Watching(Service):
+    rules = Service.rules + """
+    if (action.id == "org.ptraced.Tracer1.observe-other" && action.lookup("executable").indexOf("/allowed") >= 0)
+        return polkit.Result.YES;
+    if (action.id == "org.ptraced.Tracer1.control-other" && action.lookup("executable").indexOf("/for-one") >= 0) {
+        var allowed = typeof wasAllowed === "undefined";
+        wasAllowed = true; // is global
+        return allowed ? polkit.Result.YES : polkit.Result.NO;
+    }
+    """
+
+
+class Case(Policy):
+    service_class = Watching
+
+    def setUp(self):
+        super().setUp()
+        self.watched = self.tracee_of(NEWS, "allowed", "executes")
+
+    def attach(self, session=None, **kwargs):
+        session = session or self.session_of(GAMES)
+        return session, session.attach(self.watched.pid, **kwargs)
+
+    def execute(self, name, source="busy-loop", mode=0o755):
+        path = self.program(name, source, mode)
+        self.watched.say(path)
+        return path
+
+    def next_exec(self, session):
+        return session.events_until(lambda e: e.kind in ("exec", "lost"))[-1]
+
+    def assert_runs_on_without_us(self):
+        self.assertEqual(self.watched.listen(), "ready")
+        self.assert_advances(lambda: self.watched.ask()["progress"])
+        self.assert_runs_free(self.watched)
+
+    @contextlib.contextmanager
+    def silent_polkit(self):
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.service.polkit.pid, signal.SIGCONT)
+
+    def assert_stands(self):
+        """In its exec stop: the new program says nothing."""
+        self.assert_wait(lambda: procfs.status(self.watched.pid, "State").startswith("t"), "it stands")
+
+
+class Allowed(Case):
+    def test_session_goes_on(self):
+        session, process = self.attach()
+        path = self.execute("allowed-too")
+        event = self.next_exec(session)
+        self.assertEqual((event.kind, event.details["path"]), ("exec", path))
+        self.assertEqual(self.watched.listen(), "ready")
+        told = f"may still control process {self.watched.pid}, which has executed {path}"
+        self.assert_wait(lambda: told in self.service.daemons.logs().get("broker.log", ""), "the journal is told")
+        process.interrupt()
+        session.events_until(lambda e: e.kind == "stop")
+        self.assertTrue(process.thread(self.watched.pid).registers())
+        session.close()
+        self.assert_advances(lambda: self.watched.ask()["progress"])
+
+    def test_each_of_many_is_asked_about_and_told(self):
+        session, _ = self.attach()
+        for i in range(harness.rounds()):
+            path = self.execute(f"allowed-{i % 2}", "executes")
+            event = self.next_exec(session)
+            self.assertEqual((event.kind, event.details["path"]), ("exec", path), f"round {i}")
+            self.assertEqual(self.watched.listen(), "ready")
+
+    def test_exec_that_stops_is_held(self):
+        session, process = self.attach(stops=["exec"])
+        self.execute("allowed-too")
+        event = self.next_exec(session)
+        self.assertEqual((event.kind, event.stopped), ("exec", True))
+        self.assert_stands()
+        process.continue_()
+        self.assertEqual(self.watched.listen(), "ready")
+
+    def test_session_that_observes_goes_on_observing(self):
+        session, process = self.attach(access="observe")
+        self.execute("allowed-too")
+        self.assertEqual(self.next_exec(session).kind, "exec")
+        self.assertEqual(self.watched.listen(), "ready")
+        self.assertTrue(process.list_threads())
+        self.assert_error("NotPermitted", process.kill)
+
+    def test_child_that_is_followed_goes_on_too(self):
+        """A shell that executes what it reads."""
+        session, _ = self.attach(children="follow")
+        self.execute("allowed-shell", "/bin/sh")
+        self.assertEqual(self.next_exec(session).pid, self.watched.pid)
+        path = self.execute("allowed-too")
+        event = self.next_exec(session)
+        self.assertEqual((event.kind, event.details["path"]), ("exec", path))
+        self.assertNotEqual(event.pid, self.watched.pid)
+        self.assertEqual(self.watched.listen(), "ready")
+
+
+class Refused(Case):
+    def test_program_runs_on_without_the_session(self):
+        session, process = self.attach(stops=["exec"])
+        self.execute("another")
+        seen = session.events_until(lambda e: e.kind == "lost")
+        self.assertNotIn("exec", [e.kind for e in seen])
+        self.assertEqual(seen[-1].details, {"reason": "privilege", "process": True})
+        self.assert_error("NotAttached", process.interrupt)
+        self.assert_runs_on_without_us()
+
+    def test_privilege_that_is_gained_is_not_even_asked_about(self):
+        session, _ = self.attach()
+        self.execute("allowed-too", mode=0o4755)
+        self.assertEqual(self.next_exec(session).kind, "lost")
+        self.assert_runs_on_without_us()
+
+
+class ForOneOfTwo(Case):
+    """Two connections of a user were authorised for what a persistent session traces."""
+
+    def test_other_one_has_nothing_of_it_any_more(self):
+        session, process = self.attach(self.session_of(GAMES, lifetime="persistent"))
+        session.call("Subscribe")
+        again = self.service.connect_as(GAMES).session(session.path)
+        again.call("AuthorizeProcess", "ua{sv}", self.watched.pid, options())
+        again.call("Subscribe")
+        waiting = again.send("GetEvent", "t", 2**64 - 1)
+        path = self.execute("for-one")
+        self.assert_error("NotPermitted", again.client.reply, waiting)
+        self.assertEqual(self.next_exec(session).details["path"], path)
+        self.assertEqual(self.watched.listen(), "ready")
+        self.assertTrue(process.list_threads())
+        self.assert_error("NotPermitted", again.process(self.watched.pid).list_threads)
+        self.assertEqual(again.events_for(0.1), [])
+
+
+class Meanwhile(Case):
+    def test_nothing_is_known_before_the_answer(self):
+        session, process = self.attach()
+        roots = self.new_session()
+        roots.attach(self.watched.pid)
+        with self.silent_polkit():
+            path = self.execute("allowed-too")
+            event = roots.events_until(lambda e: e.kind == "exec")[-1]
+            self.assertEqual(event.details["path"], path)
+            self.assert_stands()
+            serial = process.send("ReadMemory", "tt", 0, 1)
+            other = process.send("ListThreads", "")
+            session.get("Lifetime")  # they have come along
+            self.assertEqual(session.events_for(0.2), [])
+            self.assert_stands()
+        self.assertEqual(self.next_exec(session).kind, "exec")
+        self.assert_error("BadAddress", session.client.reply, serial)
+        self.assertTrue(session.client.reply(other))
+        self.assertEqual(self.watched.listen(), "ready")
+
+    def test_polkit_that_does_not_answer_holds_nobody_up(self):
+        session, _ = self.attach()
+        with self.silent_polkit():
+            self.execute("allowed-too")
+            self.assertEqual(self.next_exec(session).kind, "lost")
+            self.assert_runs_on_without_us()
+
+    def test_detach_does_not_wait(self):
+        session, process = self.attach()
+        with self.silent_polkit():
+            self.execute("allowed-too")
+            self.assert_stands()
+            process.detach()
+            self.assert_runs_on_without_us()
+        self.attach(session)  # as new as ever
+
+    def test_close_does_not_wait(self):
+        session, _ = self.attach()
+        with self.silent_polkit():
+            self.execute("allowed-too")
+            self.assert_stands()
+            session.close()
+            self.assert_runs_on_without_us()
+
+    def test_process_is_killed(self):
+        session, _ = self.attach()
+        with self.silent_polkit():
+            self.execute("allowed-too")
+            self.assert_stands()
+            os.kill(self.watched.pid, signal.SIGKILL)
+            self.assertEqual(self.watched.wait(), -signal.SIGKILL)
+        self.assertEqual(self.next_exec(session).kind, "lost")
+
+    def test_caller_leaves(self):
+        session, _ = self.attach()
+        with self.silent_polkit():
+            self.execute("allowed-too")
+            self.assert_stands()
+            session.client.close()
+            self.assert_runs_on_without_us()
+
+    def test_broker_dies(self):
+        session, _ = self.attach()
+        with self.silent_polkit():
+            self.execute("allowed-too")
+            self.assert_stands()
+            self.service.broker.kill()
+            self.service.broker.wait()
+            self.assert_runs_on_without_us()
+
+
+del Case, Policy
+
+if __name__ == "__main__":
+    harness.main()
