@@ -14,6 +14,9 @@
 /* ThreadEvents that a tracer may send ahead of the broker's Credit, per session. */
 #define PTRACED_STREAM_WINDOW 256u
 
+/* Events that wait in a session's queue at one tracer; of one user there may be less. */
+#define PTRACED_QUEUE_MAX 1024u
+
 /* What a session may trace at the most (daemon/trace/grant.h): everything, users, groups,
  * capabilities, user namespace, undumpable, one program alone and its path, by proof, usec for
  * which observers hold it at first, usec at a raised class, and of what passes the part that comes

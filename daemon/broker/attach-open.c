@@ -230,7 +230,7 @@ static int send_open(struct attach *a)
         return r;
     r = sd_bus_message_append(m, "susssbuuu", s->id, (uint32_t)s->uid, s->name, owner,
                               s->persistent ? PTRACED_LIFETIME_PERSISTENT : PTRACED_LIFETIME_CLIENT,
-                              (int)s->queue, limit_value(LIMIT_QUEUE),
+                              (int)s->queue, limit_value(LIMIT_EVENTS),
                               limit_value(LIMIT_BREAKPOINTS), limit_value(LIMIT_THREADS));
     if (r < 0)
         return r;

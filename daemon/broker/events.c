@@ -371,7 +371,7 @@ void events_post(struct session *s, struct ptraced_event_record *e)
         log_warning(&s->broker->log, "Cannot send an event of session %s: %s", s->id, strerror(-r));
     /* There is one for each process of each tracer that ends, and nobody need take any. */
     if (s->queue)
-        deliver(s, e, limit_value(LIMIT_QUEUE));
+        deliver(s, e, PTRACED_QUEUE_MAX);
     else
         ptraced_event_done(e);
 }

@@ -14,9 +14,9 @@ enum limit {
     LIMIT_TRACERS,      /* for each user but root; the keeper counts them */
     LIMIT_ATTACHES,     /* within a minute, for each user but root */
     LIMIT_NEW_SESSIONS, /* within a minute, for each user but root */
-    LIMIT_THREADS,      /* for each tracer */
-    LIMIT_BREAKPOINTS,  /* for each session, in one process */
-    LIMIT_QUEUE,        /* events, for each session, at one tracer */
+    LIMIT_THREADS,      /* that sessions trace, for each user; the tracers count them */
+    LIMIT_BREAKPOINTS,  /* the same */
+    LIMIT_EVENTS,       /* that wait, the same */
     LIMIT_FLIGHT,       /* KiB of calls under way to tracers, for each user but root */
     LIMIT_OBSERVE,      /* milliseconds, see allowance.h */
     LIMIT_RAISED,       /* the same */

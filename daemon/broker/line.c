@@ -240,7 +240,7 @@ int line_post(struct session *s, const struct ptraced_event_record *e)
 
     if (list_empty(&s->subscriptions))
         return 0;
-    if (s->line.n_orphans >= limit_value(LIMIT_QUEUE)) {
+    if (s->line.n_orphans >= PTRACED_QUEUE_MAX) {
         s->lost++;
         return 0;
     }
@@ -309,7 +309,7 @@ static void orphan(struct session *s, struct batch *batch)
 
     batch->share->n_batches--;
     batch->share = NULL;
-    if (n > 0 && s->line.n_orphans + (unsigned)n <= limit_value(LIMIT_QUEUE)) {
+    if (n > 0 && s->line.n_orphans + (unsigned)n <= PTRACED_QUEUE_MAX) {
         batch->n_orphans = (unsigned)n;
         s->line.n_orphans += batch->n_orphans;
         return;

@@ -382,7 +382,7 @@ static int get_backends(sd_bus *bus, const char *path, const char *interface, co
 static int get_limit(sd_bus *bus, const char *path, const char *interface, const char *property,
                      sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-    unsigned value = limit_value(LIMIT_QUEUE);
+    unsigned value = PTRACED_QUEUE_MAX;
 
     if (strcmp(property, "SessionsMax") == 0)
         value = limit_value(LIMIT_SESSIONS);

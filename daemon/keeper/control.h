@@ -18,3 +18,4 @@ struct control_message {
 /* The descriptors that a tracer is started with. */
 #define TRACER_CONTROL_FD 3
 #define TRACER_LEDGER_FD 4
+#define TRACER_QUOTA_FD 5

@@ -53,7 +53,7 @@ static int add_tracer(struct keeper *k, struct tracer **ret)
 
     if (k->n_tracers >= KEEPER_TRACERS_MAX)
         return -EDQUOT;
-    r = start_tracer(k->program, &t);
+    r = start_tracer(k->program, k->quota_fd, k->quota, &t);
     if (r < 0)
         return r;
     LIST_INSERT_HEAD(&k->tracers, t, tracers);
@@ -316,6 +316,11 @@ int fleet_start(struct keeper *k)
 
     k->failures = (struct ratelimit){.interval_usec = FAILURES_USEC, .burst = FAILURES_MAX};
     r = add_sources(k);
+    if (r < 0)
+        return r;
+    r = quota_create(&k->quota_fd);
+    if (r >= 0)
+        r = quota_map(k->quota_fd, &k->quota);
     if (r < 0)
         return r;
     r = start_find_program(&k->program);

@@ -25,7 +25,7 @@ int keeper_new(enum keeper_mode mode, struct keeper **ret)
     k->mode = mode;
     k->broker = PIDREF_NULL;
     k->broker_uid = KEEPER_NO_UID;
-    k->bus_fd = k->listen_fd = -1;
+    k->bus_fd = k->listen_fd = k->quota_fd = -1;
     LIST_INIT(&k->tracers);
 
     r = sd_event_new(&k->event);
@@ -57,6 +57,9 @@ struct keeper *keeper_free(struct keeper *k)
     sd_event_source_disable_unref(k->grace);
     sd_event_source_disable_unref(k->patience);
     sd_event_unref(k->event);
+    quota_unmap(k->quota);
+    if (k->quota_fd >= 0)
+        close(k->quota_fd);
     free(k->program);
     free(k);
     return NULL;

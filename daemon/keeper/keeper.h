@@ -18,7 +18,7 @@
  * system mode when no other broker came within the grace period. One that has not ended in due time
  * after that is killed, and its guardian repairs what it leaves. */
 
-#define KEEPER_TRACERS_MAX 4096u
+#define KEEPER_TRACERS_MAX QUOTA_ROWS
 #define KEEPER_NO_UID ((uid_t)-1)
 #define USEC_PER_SEC UINT64_C(1000000)
 
@@ -33,6 +33,8 @@ struct keeper {
 
     /* fleet.c */
     char *program; /* the tracer's */
+    int quota_fd;  /* -1: none yet */
+    struct quota_table *quota;
     struct tracer_list tracers;
     unsigned n_tracers;
     unsigned n_repairs;        /* child processes that repair what dead tracers traced */

@@ -52,6 +52,7 @@ int start_find_program(char **ret)
 struct child_ends {
     int control;
     int ledger;
+    int quota; /* the keeper's */
     int gate[2];
 };
 
@@ -75,17 +76,19 @@ static void reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Both are first moved above where they shall be, since each may stand in the other's place. */
+/* All are first moved above where they shall be, since each may stand in another's place. */
 static int place_descriptors(const struct child_ends *e)
 {
-    int control = fcntl(e->control, F_DUPFD_CLOEXEC, TRACER_LEDGER_FD + 1);
-    int ledger = fcntl(e->ledger, F_DUPFD_CLOEXEC, TRACER_LEDGER_FD + 1);
+    int control = fcntl(e->control, F_DUPFD_CLOEXEC, TRACER_QUOTA_FD + 1);
+    int ledger = fcntl(e->ledger, F_DUPFD_CLOEXEC, TRACER_QUOTA_FD + 1);
+    int quota = fcntl(e->quota, F_DUPFD_CLOEXEC, TRACER_QUOTA_FD + 1);
 
-    if (control < 0 || ledger < 0)
+    if (control < 0 || ledger < 0 || quota < 0)
         return -errno;
-    if (dup2(control, TRACER_CONTROL_FD) < 0 || dup2(ledger, TRACER_LEDGER_FD) < 0)
+    if (dup2(control, TRACER_CONTROL_FD) < 0 || dup2(ledger, TRACER_LEDGER_FD) < 0 ||
+        dup2(quota, TRACER_QUOTA_FD) < 0)
         return -errno;
-    if (close_range(TRACER_LEDGER_FD + 1, ~0U, 0) < 0)
+    if (close_range(TRACER_QUOTA_FD + 1, ~0U, 0) < 0)
         return -errno;
     return 0;
 }
@@ -144,9 +147,9 @@ static int open_channels(struct tracer *t, struct child_ends *e)
     return 0;
 }
 
-int start_tracer(const char *program, struct tracer **ret)
+int start_tracer(const char *program, int quota_fd, struct quota_table *quota, struct tracer **ret)
 {
-    __attribute__((cleanup(child_ends_done))) struct child_ends e = {-1, -1, {-1, -1}};
+    __attribute__((cleanup(child_ends_done))) struct child_ends e = {-1, -1, quota_fd, {-1, -1}};
     __attribute__((cleanup(tracer_freep))) struct tracer *t = NULL;
     pid_t pid;
     int r;
@@ -168,10 +171,13 @@ int start_tracer(const char *program, struct tracer **ret)
         run_tracer(program, &e);
 
     r = pidref_open(pid, &t->process);
+    if (r >= 0)
+        r = quota_give_row(quota, pid);
     if (r < 0) {
         end_child(pid);
         return r;
     }
+    t->quota = quota;
     /* Seized before its exec, so that no tracer ever runs unguarded. Yama lets a parent trace its
      * child. The exec itself is no stop, since PTRACE_O_TRACEEXEC isn't asked for. */
     t->guard_error = ptrace_ops_seize(pid, PTRACE_O_TRACEEXIT);

@@ -19,6 +19,8 @@ struct tracer *tracer_free(struct tracer *t)
     if (t->peer_fd >= 0)
         close(t->peer_fd);
     sd_event_source_disable_unref(t->holding);
+    if (t->quota)
+        quota_take_back(t->quota, t->process.pid);
     pidref_done(&t->process);
     ledger_unmap(t->ledger);
     repair_free(t->repair);

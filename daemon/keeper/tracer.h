@@ -7,6 +7,7 @@
 
 #include "daemon/trace/ledger.h"
 #include "daemon/trace/pidref.h"
+#include "daemon/trace/quota.h"
 #include "daemon/trace/repair.h"
 
 /* What the keeper knows of one tracer process, and the orders that it gives it. */
@@ -31,9 +32,10 @@ struct tracer {
      * broker hears of its death before that, others would attach into. -1: none */
     int peer_fd;
     struct ledger *ledger;
-    struct repair *repair;    /* planned in the tracer's exit, run after its death */
-    bool held;                /* in its exit, for the repair */
-    sd_event_source *holding; /* while that lasts; may be NULL */
+    struct quota_table *quota; /* borrowed; it has a row there */
+    struct repair *repair;     /* planned in the tracer's exit, run after its death */
+    bool held;                 /* in its exit, for the repair */
+    sd_event_source *holding;  /* while that lasts; may be NULL */
 };
 
 LIST_HEAD(tracer_list, tracer);

@@ -144,7 +144,7 @@ static int seize_thread(struct scan *scan, pid_t tid)
 {
     int r;
 
-    if (scan->trace->tids.n >= scan->trace->threads_max)
+    if (scan->trace->tids.n >= TRACE_THREADS_MAX)
         return -EDQUOT;
     r = seize_patiently(scan, tid);
     if (r >= 0)

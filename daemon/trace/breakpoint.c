@@ -123,16 +123,6 @@ static int take_slot(struct trace *t, struct process *p, struct breakpoint *b)
     return r;
 }
 
-static size_t count(const struct attachment *a)
-{
-    const struct breakpoint *b;
-    size_t n = 0;
-
-    TAILQ_FOREACH(b, &a->breakpoints, breakpoints)
-        n++;
-    return n;
-}
-
 static struct breakpoint *find(const struct attachment *a, uint32_t id)
 {
     struct breakpoint *b;
@@ -194,20 +184,24 @@ static int put_attended(struct trace *t, struct attachment *a, struct breakpoint
 int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoint_options *o,
                    uint32_t *ret_id)
 {
+    struct quota_user *quota = a->session->quota; /* who stays, though the attachment may go */
     struct breakpoint *b;
     int r;
 
-    if (count(a) >= a->session->breakpoints_max)
+    if (!quota_take(quota, QUOTA_BREAKPOINTS))
         return -EDQUOT;
     b = calloc(1, sizeof(*b));
-    if (!b)
+    if (!b) {
+        quota_give(quota, QUOTA_BREAKPOINTS);
         return -ENOMEM;
+    }
     b->o = *o;
     if (o->kind == BREAKPOINT_HARDWARE)
         b->o.size = 1;
     r = put_attended(t, a, b);
     if (r < 0) {
         free(b);
+        quota_give(quota, QUOTA_BREAKPOINTS);
         return r;
     }
     b->id = ++a->last_breakpoint;
@@ -219,6 +213,7 @@ int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoin
 static void drop(struct attachment *a, struct breakpoint *b)
 {
     TAILQ_REMOVE(&a->breakpoints, b, breakpoints);
+    quota_give(a->session->quota, QUOTA_BREAKPOINTS);
     free(b);
 }
 
@@ -296,6 +291,7 @@ void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct 
             free(copy);
             continue;
         }
+        quota_add(to->session->quota, QUOTA_BREAKPOINTS);
         TAILQ_INSERT_TAIL(&to->breakpoints, copy, breakpoints);
     }
     to->last_breakpoint = from->last_breakpoint;

@@ -40,8 +40,6 @@ struct breakpoint_options {
     struct condition condition;
 };
 
-#define BREAKPOINTS_MAX 1024u /* of one session in one process, unless it has another limit */
-
 struct breakpoint {
     uint32_t id; /* counts up in its attachment, from 1 */
     struct breakpoint_options o;
@@ -51,12 +49,12 @@ struct breakpoint {
     TAILQ_ENTRY(breakpoint) breakpoints;
 };
 
-/* -EDQUOT: BREAKPOINTS_MAX; -EFAULT: nothing is mapped there; -EACCES: what is mapped is no private
- * text, or the kernel does not let us write; -ENOSPC: too many locations, or all debug registers
- * are in use; -EINVAL: a watchpoint's address or size; -ETXTBSY: a descriptor that writes the
- * memory was given away; -EPERM: a thread is traced by somebody else, whom it would kill;
- * -EOPNOTSUPP: this machine has none; -ESTALE: the process has executed another program meanwhile;
- * -ESRCH: it has ended, and the attachment may be gone. */
+/* -EDQUOT: its user has as many as may be; -EFAULT: nothing is mapped there; -EACCES: what is
+ * mapped is no private text, or the kernel does not let us write; -ENOSPC: too many locations, or
+ * all debug registers are in use; -EINVAL: a watchpoint's address or size; -ETXTBSY: a descriptor
+ * that writes the memory was given away; -EPERM: a thread is traced by somebody else, whom it would
+ * kill; -EOPNOTSUPP: this machine has none; -ESTALE: the process has executed another program
+ * meanwhile; -ESRCH: it has ended, and the attachment may be gone. */
 int breakpoint_add(struct trace *t, struct attachment *a, const struct breakpoint_options *o,
                    uint32_t *ret_id);
 /* -ENOENT: there is none of that number. */

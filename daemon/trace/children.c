@@ -27,7 +27,7 @@ static void lose_to_limit(struct trace *t, struct attachment *a, pid_t tid)
  * attach in between has made already are left as they are. */
 static void join_thread(struct trace *t, struct tracee *creator, struct tracee *child)
 {
-    bool full = t->tids.n > t->threads_max;
+    bool full = t->tids.n > TRACE_THREADS_MAX;
 
     for (struct engine *e = creator->engines; e; e = e->next) {
         struct attachment *a = e->attachment;
@@ -90,7 +90,7 @@ static struct process *get_process(struct trace *t, const struct tracee *child)
     struct pidref pidref = PIDREF_NULL;
     struct process *p = child->process;
 
-    if (p || t->tids.n > t->threads_max || pidref_open(child->tid, &pidref) < 0)
+    if (p || t->tids.n > TRACE_THREADS_MAX || pidref_open(child->tid, &pidref) < 0)
         return p;
     p = process_new(t, &pidref);
     if (!p)
@@ -308,15 +308,22 @@ struct tracee *children_find_unknown(struct trace *t, pid_t tid, const struct st
 
 /* A session that traced the former thread alone now traces the leader, and an interrupt that was
  * under way for it takes effect in the exec stop. */
-static void take_over_engines(struct tracee *tracee, const struct tracee *former)
+static void take_over_engines(struct tracee *tracee, struct tracee *former)
 {
-    for (const struct engine *e = former->engines; e; e = e->next) {
+    struct engine *e;
+
+    while ((e = former->engines)) {
         struct engine *mine = engine_find(tracee, e->attachment);
 
-        if (!mine && engine_add(tracee, e->attachment) >= 0)
-            mine = engine_find(tracee, e->attachment);
-        if (mine)
+        former->engines = e->next;
+        if (mine) {
             mine->interrupting = mine->interrupting || e->interrupting;
+            engine_free(e);
+            continue;
+        }
+        engine_let_go(e);
+        e->mode = RESUME_RUN;
+        engine_put(tracee, e);
     }
 }
 

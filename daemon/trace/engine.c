@@ -14,7 +14,6 @@ struct session *session_new(struct trace *t, size_t queue_limit, bool keeping, v
         return NULL;
     event_queue_init(&s->queue, queue_limit, keeping);
     TAILQ_INIT(&s->attachments);
-    s->breakpoints_max = BREAKPOINTS_MAX;
     s->userdata = userdata;
     TAILQ_INSERT_TAIL(&t->sessions, s, sessions);
     return s;
@@ -26,8 +25,14 @@ struct session *session_free(struct trace *t, struct session *s)
         return NULL;
     TAILQ_REMOVE(&t->sessions, s, sessions);
     event_queue_done(&s->queue);
+    quota_unref(s->quota);
     free(s);
     return NULL;
+}
+
+void session_set_quota(struct session *s, struct quota_user *quota)
+{
+    s->quota = s->queue.quota = quota_ref(quota);
 }
 
 struct attachment *session_find(const struct session *s, pid_t pid)
@@ -52,10 +57,15 @@ struct engine *engine_find(const struct tracee *t, const struct attachment *a)
 
 int engine_add(struct tracee *t, struct attachment *a)
 {
-    struct engine *e = calloc(1, sizeof(*e));
+    struct engine *e;
 
-    if (!e)
+    if (!quota_take(a->session->quota, QUOTA_THREADS))
+        return -EDQUOT;
+    e = calloc(1, sizeof(*e));
+    if (!e) {
+        quota_give(a->session->quota, QUOTA_THREADS);
         return -ENOMEM;
+    }
     e->attachment = a;
     e->mode = RESUME_RUN;
     a->n_engines++;
@@ -94,6 +104,7 @@ void engine_let_go(struct engine *e)
 void engine_free(struct engine *e)
 {
     e->attachment->n_engines--;
+    quota_give(e->attachment->session->quota, QUOTA_THREADS);
     engine_let_go(e);
     free(e);
 }

@@ -24,7 +24,7 @@ struct session {
     struct event_queue queue;
     TAILQ_HEAD(, attachment) attachments;
     TAILQ_ENTRY(session) sessions;
-    unsigned breakpoints_max; /* in one process */
+    struct quota_user *quota; /* NULL: nobody counts what it has */
     void *userdata;
 };
 
@@ -60,13 +60,15 @@ struct engine {
 };
 
 struct session *session_new(struct trace *t, size_t queue_limit, bool keeping, void *userdata);
+/* Counts what the session has for its user; takes a reference. Before it has anything. */
+void session_set_quota(struct session *s, struct quota_user *quota);
 /* The session must be attached to nothing. Accepts NULL. */
 struct session *session_free(struct trace *t, struct session *s);
 
 struct attachment *session_find(const struct session *s, pid_t pid);
 
 struct engine *engine_find(const struct tracee *t, const struct attachment *a);
-/* -ENOMEM */
+/* -ENOMEM; -EDQUOT: its user has as many threads as may be */
 int engine_add(struct tracee *t, struct attachment *a);
 void engine_remove(struct tracee *t, const struct attachment *a);
 void engine_remove_all(struct tracee *t);

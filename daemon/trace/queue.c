@@ -16,6 +16,7 @@ static void remove_event(struct event_queue *q, struct event *e)
     TAILQ_REMOVE(&q->events, e, queue);
     e->unsent = e->untaken = false;
     q->n_events--;
+    quota_give(q->quota, QUOTA_EVENTS);
     event_unref(e);
 }
 
@@ -25,11 +26,20 @@ void event_queue_done(struct event_queue *q)
         remove_event(q, TAILQ_FIRST(&q->events));
 }
 
+/* And takes it. */
+static bool has_room(struct event_queue *q, const struct event *e)
+{
+    if (!e->stopped)
+        return q->n_events < q->limit && quota_take(q->quota, QUOTA_EVENTS);
+    quota_add(q->quota, QUOTA_EVENTS);
+    return true;
+}
+
 bool event_queue_push(struct event_queue *q, struct event *e)
 {
     if (!event_queue_is_wanted(q))
         return false;
-    if (q->n_events >= q->limit && !e->stopped) {
+    if (!has_room(q, e)) {
         q->lost++;
         return false;
     }

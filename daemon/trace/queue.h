@@ -6,17 +6,20 @@
 #include <sys/types.h>
 
 #include "daemon/trace/event.h"
+#include "daemon/trace/quota.h"
 
 /* A session's events on their way out. An event leaves the queue when it has been streamed (where a
  * subscriber listens) and taken (where the session keeps events for GetEvent).
  *
- * Bounded: past `limit` an event that stops nothing is counted as lost. One that stops is always
- * taken in: there is at most one for each held thread, so the threads bound them. */
+ * Bounded: past `limit`, or what its user may have, an event that stops nothing is counted as lost.
+ * One that stops is always taken in: there is at most one for each held thread, so the threads
+ * bound them. */
 struct event_queue {
     TAILQ_HEAD(event_list, event) events;
     struct event *next_unsent; /* where streaming goes on */
     size_t n_events;
     size_t limit;
+    struct quota_user *quota; /* whose events these are; borrowed; NULL: nobody counts them */
     uint64_t lost;
     uint64_t pushed; /* events that were ever taken in: tells whether something is new */
     bool streaming;

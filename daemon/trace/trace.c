@@ -32,7 +32,6 @@ int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *le
     t->can_raise = true;
     t->lastwait_fd = -1;
     t->processes_max = get_processes_max();
-    t->threads_max = TRACE_THREADS_MAX;
     arch_xsave_probe(&t->xsave);
     turns_init(&t->turns);
     TAILQ_INIT(&t->processes);

@@ -52,8 +52,7 @@ struct trace {
      * stand until then. */
     struct tracee_list strays;
     size_t n_processes;
-    size_t processes_max; /* each takes descriptors */
-    size_t threads_max;
+    size_t processes_max;                 /* each takes descriptors */
     pid_t dead_strays[TRACE_DEAD_STRAYS]; /* that ended before they were told of; a ring */
     unsigned n_dead_strays;
     TAILQ_HEAD(session_list, session) sessions;
@@ -75,7 +74,7 @@ struct trace {
 
 /* Threads that one tracer holds at the most; what would attach by itself beyond is let go with
  * `lost`, reason `limit`. */
-#define TRACE_THREADS_MAX 65536u /* unless threads_max is set */
+#define TRACE_THREADS_MAX 65536u
 
 int trace_new(const struct trace_hooks *hooks, void *userdata, struct ledger *ledger,
               struct trace **ret);
@@ -113,10 +112,10 @@ struct attach_options {
 
 /* Attaches a session to a process (tid 0), or to one of its threads. Returns 1, or 0 where the
  * session had the thread already. -ESRCH: gone; -EPERM: the kernel says no (*ret_tid: to which
- * thread); -EDQUOT: TRACE_THREADS_MAX; -ETIMEDOUT: the process was in execve(2) all the while, see
- * seize.h; -EBUSY: it starts threads faster than they can be attached; -EKEYREJECTED: beyond the
- * grant; -ENOKEY: what it takes was not proved. On failure nothing stays attached that was not
- * before. */
+ * thread); -EDQUOT: TRACE_THREADS_MAX, or what its user may have; -ETIMEDOUT: the process was in
+ * execve(2) all the while, see seize.h; -EBUSY: it starts threads faster than they can be attached;
+ * -EKEYREJECTED: beyond the grant; -ENOKEY: what it takes was not proved. On failure nothing stays
+ * attached that was not before. */
 int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
                  const struct attach_options *o, pid_t *ret_tid);
 

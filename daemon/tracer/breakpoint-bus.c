@@ -55,7 +55,7 @@ int breakpoint_method_add(sd_bus_message *m, void *userdata, sd_bus_error *error
     struct breakpoint_options options;
     struct process_object o = {0};
     uint32_t id;
-    unsigned max;
+    const struct quota_user *quota;
     pid_t pid;
     int r = find(m, userdata, &o, error);
 
@@ -64,10 +64,10 @@ int breakpoint_method_add(sd_bus_message *m, void *userdata, sd_bus_error *error
     if (r < 0)
         return r;
     pid = pid_of(&o); /* it may be gone afterwards */
-    max = o.attachment->session->breakpoints_max;
+    quota = o.attachment->session->quota;
     r = breakpoint_add(o.tracer->trace, o.attachment, &options, &id);
     if (r < 0)
-        return explain_breakpoint(error, r, &options, pid, max);
+        return explain_breakpoint(error, r, &options, pid, quota);
     return sd_bus_reply_method_return(m, "u", id);
 }
 

@@ -5,6 +5,7 @@
 
 struct breakpoint_options;
 struct process_object;
+struct quota_user;
 
 /* The methods of Process that are about breakpoints; process-bus.c has them in its table. */
 
@@ -21,6 +22,6 @@ int options_read_breakpoint(sd_bus_message *m, const struct process_object *o,
 /* explain-breakpoint.c: turns a failure of breakpoint_add() into an error for people. Returns its
  * negative errno. */
 int explain_breakpoint(sd_bus_error *error, int failure, const struct breakpoint_options *o,
-                       pid_t pid, unsigned max);
+                       pid_t pid, const struct quota_user *quota);
 /* The other way round: a descriptor that writes memory would overwrite breakpoints. */
 int explain_writer(sd_bus_error *error, pid_t pid);

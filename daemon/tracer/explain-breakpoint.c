@@ -7,6 +7,7 @@
 #include "bus-api/errors.h"
 #include "bus-api/names.h"
 #include "daemon/trace/breakpoint.h"
+#include "daemon/trace/quota.h"
 #include "daemon/trace/space.h"
 #include "daemon/tracer/breakpoint-bus.h"
 
@@ -58,7 +59,7 @@ static int explain_value(sd_bus_error *error, const struct breakpoint_options *o
 }
 
 int explain_breakpoint(sd_bus_error *error, int failure, const struct breakpoint_options *o,
-                       pid_t pid, unsigned max)
+                       pid_t pid, const struct quota_user *quota)
 {
     char buffer[WHAT_MAX];
     const char *what = describe(buffer, o, pid);
@@ -75,9 +76,9 @@ int explain_breakpoint(sd_bus_error *error, int failure, const struct breakpoint
                                  what);
     case EDQUOT:
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "%s: the limit BreakpointsMax is reached, %u of one session in "
-                                 "one process; remove one",
-                                 what, max);
+                                 "%s: the limit BreakpointsMax is reached: no more than %u "
+                                 "breakpoints of one user; remove one first",
+                                 what, quota_max(quota, QUOTA_BREAKPOINTS));
     case ENOSPC:
         return explain_space(error, o, what);
     case ETXTBSY:

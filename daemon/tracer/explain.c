@@ -112,7 +112,8 @@ int explain_attach(sd_bus_error *error, int failure, pid_t pid, pid_t tid)
                                  pid);
     case EDQUOT:
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "Process %d has more threads than one tracer takes (ThreadsMax)",
+                                 "Process %d has more threads than the limit ThreadsMax leaves to "
+                                 "its user's sessions; detach from others first",
                                  pid);
     case EBUSY:
         return sd_bus_error_setf(

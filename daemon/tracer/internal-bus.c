@@ -49,22 +49,26 @@ static int method_open_session(sd_bus_message *m, void *userdata, sd_bus_error *
 {
     const char *id, *name, *owner, *lifetime;
     struct tracer *t = userdata;
-    struct tracer_bounds bounds;
+    uint32_t max[QUOTA_KINDS];
     struct tracer_session *s;
     uint32_t uid;
     int queue, r;
 
     r = sd_bus_message_read(m, "susssbuuu", &id, &uid, &name, &owner, &lifetime, &queue,
-                            &bounds.queue, &bounds.breakpoints, &bounds.threads);
+                            &max[QUOTA_EVENTS], &max[QUOTA_BREAKPOINTS], &max[QUOTA_THREADS]);
     if (r < 0)
         return r;
     if (!ptraced_session_id_valid(id))
         return -EINVAL;
     if (!tracer_find_session(t, id)) {
-        r = tracer_add_session(t, id, queue, &bounds, &s);
+        r = tracer_add_session(t, id, uid, queue, max, &s);
+        if (r == -EUSERS)
+            return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
+                                     "Sessions of %u users trace the process already; try again "
+                                     "when one of them has detached",
+                                     QUOTA_USERS);
         if (r < 0)
             return r;
-        s->uid = uid;
         r = set_strings(s, name, owner, lifetime);
         if (r < 0) {
             tracer_remove_session(t, s);

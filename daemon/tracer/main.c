@@ -33,7 +33,8 @@ static int run(void)
     int r;
 
     if (fcntl(TRACER_CONTROL_FD, F_SETFD, FD_CLOEXEC) < 0 ||
-        fcntl(TRACER_LEDGER_FD, F_SETFD, FD_CLOEXEC) < 0) {
+        fcntl(TRACER_LEDGER_FD, F_SETFD, FD_CLOEXEC) < 0 ||
+        fcntl(TRACER_QUOTA_FD, F_SETFD, FD_CLOEXEC) < 0) {
         fprintf(stderr,
                 "ptraced-tracer %s is started by ptraced-keeper, which gives it its sockets.\n",
                 PTRACED_VERSION);
@@ -43,7 +44,7 @@ static int run(void)
     (void)prctl(PR_SET_PTRACER, (unsigned long)getppid(), 0, 0, 0);
     ptraced_errors_register();
 
-    r = tracer_new(TRACER_CONTROL_FD, TRACER_LEDGER_FD, &t);
+    r = tracer_new(TRACER_CONTROL_FD, TRACER_LEDGER_FD, TRACER_QUOTA_FD, &t);
     if (r < 0) {
         fprintf(stderr, "ptraced-tracer: Could not start the tracer: %s\n", strerror(-r));
         return 1;

@@ -89,7 +89,7 @@ static int settle_signals(void)
     return 0;
 }
 
-int tracer_new(int control_fd, int ledger_fd, struct tracer **ret)
+int tracer_new(int control_fd, int ledger_fd, int quota_fd, struct tracer **ret)
 {
     struct tracer *t = calloc(1, sizeof(*t));
     int r;
@@ -106,6 +106,11 @@ int tracer_new(int control_fd, int ledger_fd, struct tracer **ret)
     if (r >= 0)
         r = ledger_map(ledger_fd, &t->ledger);
     close(ledger_fd);
+    if (r >= 0)
+        r = quota_map(quota_fd, &t->quota_table);
+    close(quota_fd);
+    if (r >= 0)
+        r = quota_join(t->quota_table, &t->quota);
     if (r >= 0)
         r = trace_new(&hooks, t, t->ledger, &t->trace);
     if (r >= 0)
@@ -149,6 +154,7 @@ struct tracer *tracer_free(struct tracer *t)
         tracer_session_free(s);
     }
     ledger_unmap(t->ledger);
+    quota_unmap(t->quota_table);
     sd_event_source_disable_unref(t->holds_timer);
     sd_event_unref(t->event);
     close(t->control_fd);
@@ -166,21 +172,36 @@ struct tracer_session *tracer_find_session(const struct tracer *t, const char *i
     return NULL;
 }
 
-int tracer_add_session(struct tracer *t, const char *id, bool queue,
-                       const struct tracer_bounds *bounds, struct tracer_session **ret)
+static int new_core(struct tracer *t, uid_t uid, bool queue, const uint32_t max[QUOTA_KINDS],
+                    struct tracer_session *s)
+{
+    struct quota_user *quota;
+    int r = quota_open(&t->quota, uid, max, &quota);
+
+    if (r < 0)
+        return r;
+    s->core = session_new(t->trace, PTRACED_QUEUE_MAX, queue, s);
+    if (s->core)
+        session_set_quota(s->core, quota);
+    quota_unref(quota);
+    return s->core ? 0 : -ENOMEM;
+}
+
+int tracer_add_session(struct tracer *t, const char *id, uid_t uid, bool queue,
+                       const uint32_t max[QUOTA_KINDS], struct tracer_session **ret)
 {
     struct tracer_session *s = calloc(1, sizeof(*s));
+    int r;
 
     if (!s)
         return -ENOMEM;
-    s->core = session_new(t->trace, bounds->queue, queue, s);
-    if (!s->core) {
+    r = new_core(t, uid, queue, max, s);
+    if (r < 0) {
         free(s);
-        return -ENOMEM;
+        return r;
     }
-    s->core->breakpoints_max = bounds->breakpoints;
-    t->trace->threads_max = bounds->threads;
     s->tracer = t;
+    s->uid = uid;
     s->queue = queue;
     strcpy(s->id, id);
     TAILQ_INSERT_TAIL(&t->sessions, s, sessions);

@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "bus-api/paths.h"
+#include "daemon/trace/quota.h"
 #include "daemon/trace/trace.h"
 #include "daemon/tracer/doorbell.h"
 
@@ -39,6 +40,8 @@ struct tracer {
     int control_fd;
     struct doorbell doorbell;
     struct ledger *ledger;
+    struct quota_table *quota_table;
+    struct quota quota;
     struct trace *trace;
     TAILQ_HEAD(, tracer_session) sessions;
     TAILQ_HEAD(, late) lates;     /* answers that wait (late.h) */
@@ -53,21 +56,16 @@ struct tracer {
     bool exiting;
 };
 
-/* Takes both descriptors over. */
-int tracer_new(int control_fd, int ledger_fd, struct tracer **ret);
+/* Takes the descriptors over. */
+int tracer_new(int control_fd, int ledger_fd, int quota_fd, struct tracer **ret);
 struct tracer *tracer_free(struct tracer *t);
 
 struct tracer_session *tracer_find_session(const struct tracer *t, const char *id);
 
-/* How much of each there may be, as the broker says. */
-struct tracer_bounds {
-    uint32_t queue;       /* events that wait in the session's queue here */
-    uint32_t breakpoints; /* of the session in one process */
-    uint32_t threads;     /* of all sessions */
-};
-
-int tracer_add_session(struct tracer *t, const char *id, bool queue,
-                       const struct tracer_bounds *bounds, struct tracer_session **ret);
+/* `max` is how much of each the user may have, as the broker says. -EUSERS: of QUOTA_USERS others
+ * there are sessions here. */
+int tracer_add_session(struct tracer *t, const char *id, uid_t uid, bool queue,
+                       const uint32_t max[QUOTA_KINDS], struct tracer_session **ret);
 /* Detaches all that it has. */
 void tracer_remove_session(struct tracer *t, struct tracer_session *s);
 

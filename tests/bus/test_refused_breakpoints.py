@@ -80,19 +80,22 @@ class Refusals(Program):
                 error = self.assert_error("NoSuchBreakpoint", process.remove_breakpoint, id)
                 self.assertIn(str(id), error.message)
 
-    def test_limit_of_a_session(self):
+    def test_limit_of_a_user(self):
         tracee, at, session, process = self.start()
-        for _ in range(1024):
+        for _ in range(4096):
             process.add_breakpoint(at["target"], report_only=True, condition=(FIRST, 0, 0, "==", 2**63))
         error = self.assert_error("LimitExceeded", process.add_breakpoint, at["target"])
         self.assertIn("BreakpointsMax", error.message)
-        self.assertIn("1024", error.message)
-        self.assertEqual(len(process.list_breakpoints()), 1024)
+        self.assertIn("4096", error.message)
+        self.assertEqual(len(process.list_breakpoints()), 4096)
+        _, elsewhere, _, another = self.start() # which has another tracer
+        self.assert_error("LimitExceeded", another.add_breakpoint, elsewhere["target"])
         self.assert_calls(tracee, 3)
         process.remove_breakpoint(17)
-        self.assertEqual(process.add_breakpoint(at["target"]), 1025)
+        self.assertEqual(process.add_breakpoint(at["target"]), 4097)
         session.process(tracee.pid).detach()
         self.assert_text_clean(tracee)
+        another.add_breakpoint(elsewhere["target"])
 
     def test_limit_of_addresses(self):
         """All sessions together. The program waits in the kernel meanwhile: none is ever met."""

@@ -149,6 +149,10 @@ class Limits(Users):
         who = self.client_of(ALICE)
         session = who.create_session()
         self.assert_limit("ThreadsMax", session.attach, self.tracee("many-threads", 8, user=ALICE).inside)
+        first, second = (self.tracee("many-threads", 4, user=ALICE).inside for _ in range(2))
+        session.attach(first)
+        self.assert_limit("ThreadsMax", session.attach, second) # of four threads each
+        session.process(first).detach()
         # A tracer that let go of them all ends. Each has a child, and one is kept ready.
         self.assertTrue(cases.wait_until(lambda: len(self.machine.running("ptraced-tracer")) == 2, 10))
         tracee = self.tracee(PROGRAM, user=ALICE)

@@ -24,6 +24,7 @@
 #include "daemon/keeper/control.h"
 #include "daemon/trace/ledger.h"
 #include "daemon/trace/procfs.h"
+#include "daemon/trace/quota.h"
 
 /* A tracer as a process. The test plays its keeper, without guarding it, so that LeakSanitizer can
  * look at it when it ends, and its broker. Its one argument is the tracer's path. */
@@ -35,6 +36,7 @@ struct fixture {
     pid_t tracer;
     int control;
     int ledger;
+    int quota;
     sd_bus *bus;
     pid_t tracee;
 };
@@ -43,12 +45,17 @@ struct fixture {
 static _Noreturn void run_tracer(const struct fixture *f, int control)
 {
     int a = fcntl(control, F_DUPFD, 10), b = fcntl(f->ledger, F_DUPFD, 10);
+    int c = fcntl(f->quota, F_DUPFD, 10);
+    struct quota_table *table;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setenv("ASAN_OPTIONS", "detect_leaks=1", 1);
     dup2(a, TRACER_CONTROL_FD);
     dup2(b, TRACER_LEDGER_FD);
-    close_range(TRACER_LEDGER_FD + 1, ~0U, 0);
+    dup2(c, TRACER_QUOTA_FD);
+    if (quota_map(c, &table) < 0 || quota_give_row(table, getpid()) < 0)
+        _exit(98);
+    close_range(TRACER_QUOTA_FD + 1, ~0U, 0);
     execl(f->program, f->program, NULL);
     _exit(99);
 }
@@ -59,6 +66,7 @@ static void start_tracer(struct fixture *f)
 
     assert_return_code(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), errno);
     assert_return_code(ledger_create(&f->ledger), 0);
+    assert_return_code(quota_create(&f->quota), 0);
     f->tracer = fork();
     assert_true(f->tracer >= 0);
     if (f->tracer == 0)
@@ -143,6 +151,7 @@ static int teardown(void **state)
     f->bus = NULL;
     close(f->control);
     close(f->ledger);
+    close(f->quota);
     if (f->tracer > 0) {
         kill(f->tracer, SIGKILL);
         waitpid(f->tracer, NULL, 0);
