@@ -53,7 +53,7 @@ static int add_tracer(struct keeper *k, struct tracer **ret)
 
     if (k->n_tracers >= KEEPER_TRACERS_MAX)
         return -EDQUOT;
-    r = start_tracer(k->program, k->quota_fd, k->quota, &t);
+    r = start_tracer(k->program_fd, k->quota_fd, k->quota, &t);
     if (r < 0)
         return r;
     LIST_INSERT_HEAD(&k->tracers, t, tracers);
@@ -323,7 +323,7 @@ int fleet_start(struct keeper *k)
         r = quota_map(k->quota_fd, &k->quota);
     if (r < 0)
         return r;
-    r = start_find_program(&k->program);
+    r = start_open_program(&k->program_fd);
     if (r < 0) {
         log_error("Cannot find ptraced-tracer beside this program: %s", strerror(-r));
         return r;

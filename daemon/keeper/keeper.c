@@ -25,7 +25,7 @@ int keeper_new(enum keeper_mode mode, struct keeper **ret)
     k->mode = mode;
     k->broker = PIDREF_NULL;
     k->broker_uid = KEEPER_NO_UID;
-    k->bus_fd = k->listen_fd = k->quota_fd = -1;
+    k->bus_fd = k->listen_fd = k->quota_fd = k->program_fd = -1;
     LIST_INIT(&k->tracers);
 
     r = sd_event_new(&k->event);
@@ -60,7 +60,8 @@ struct keeper *keeper_free(struct keeper *k)
     quota_unmap(k->quota);
     if (k->quota_fd >= 0)
         close(k->quota_fd);
-    free(k->program);
+    if (k->program_fd >= 0)
+        close(k->program_fd);
     free(k);
     return NULL;
 }

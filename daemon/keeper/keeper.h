@@ -32,8 +32,8 @@ struct keeper {
     sd_event *event;
 
     /* fleet.c */
-    char *program; /* the tracer's */
-    int quota_fd;  /* -1: none yet */
+    int program_fd; /* the tracer's, O_PATH; -1: none yet */
+    int quota_fd;   /* -1: none yet */
     struct quota_table *quota;
     struct tracer_list tracers;
     unsigned n_tracers;

@@ -19,7 +19,7 @@
 
 #define TRACER_NAME "ptraced-tracer"
 
-int start_find_program(char **ret)
+int start_open_program(int *ret_fd)
 {
     static const char *const places[] = {TRACER_NAME, "../tracer/" TRACER_NAME};
     char self[PATH_MAX], *slash;
@@ -39,11 +39,11 @@ int start_find_program(char **ret)
 
         if (asprintf(&path, "%s%s", self, places[i]) < 0)
             return -ENOMEM;
-        if (access(path, X_OK) < 0)
-            continue;
-        *ret = path;
-        path = NULL;
-        return 0;
+        *ret_fd = open(path, O_PATH | O_CLOEXEC);
+        if (*ret_fd >= 0)
+            return 0;
+        if (errno != ENOENT)
+            return -errno;
     }
     return -ENOENT;
 }
@@ -52,7 +52,8 @@ int start_find_program(char **ret)
 struct child_ends {
     int control;
     int ledger;
-    int quota; /* the keeper's */
+    int quota;   /* the keeper's */
+    int program; /* the same */
     int gate[2];
 };
 
@@ -76,26 +77,30 @@ static void reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* For as long as it takes to execute it. */
+#define PROGRAM_FD (TRACER_QUOTA_FD + 1)
+
 /* All are first moved above where they shall be, since each may stand in another's place. */
 static int place_descriptors(const struct child_ends *e)
 {
-    int control = fcntl(e->control, F_DUPFD_CLOEXEC, TRACER_QUOTA_FD + 1);
-    int ledger = fcntl(e->ledger, F_DUPFD_CLOEXEC, TRACER_QUOTA_FD + 1);
-    int quota = fcntl(e->quota, F_DUPFD_CLOEXEC, TRACER_QUOTA_FD + 1);
+    int control = fcntl(e->control, F_DUPFD_CLOEXEC, PROGRAM_FD + 1);
+    int ledger = fcntl(e->ledger, F_DUPFD_CLOEXEC, PROGRAM_FD + 1);
+    int quota = fcntl(e->quota, F_DUPFD_CLOEXEC, PROGRAM_FD + 1);
+    int program = fcntl(e->program, F_DUPFD_CLOEXEC, PROGRAM_FD + 1);
 
-    if (control < 0 || ledger < 0 || quota < 0)
+    if (control < 0 || ledger < 0 || quota < 0 || program < 0)
         return -errno;
     if (dup2(control, TRACER_CONTROL_FD) < 0 || dup2(ledger, TRACER_LEDGER_FD) < 0 ||
-        dup2(quota, TRACER_QUOTA_FD) < 0)
+        dup2(quota, TRACER_QUOTA_FD) < 0 || dup3(program, PROGRAM_FD, O_CLOEXEC) < 0)
         return -errno;
-    if (close_range(TRACER_QUOTA_FD + 1, ~0U, 0) < 0)
+    if (close_range(PROGRAM_FD + 1, ~0U, 0) < 0)
         return -errno;
     return 0;
 }
 
-static void run_tracer(const char *program, const struct child_ends *e) __attribute__((noreturn));
+static void run_tracer(const struct child_ends *e) __attribute__((noreturn));
 
-static void run_tracer(const char *program, const struct child_ends *e)
+static void run_tracer(const struct child_ends *e)
 {
     char *argv[] = {(char *)TRACER_NAME, NULL};
     char byte;
@@ -110,10 +115,10 @@ static void run_tracer(const char *program, const struct child_ends *e)
     r = place_descriptors(e);
     if (r >= 0) {
         reset_signals();
-        execv(program, argv);
+        execveat(PROGRAM_FD, "", argv, environ, AT_EMPTY_PATH);
         r = -errno;
     }
-    log_error("Cannot execute %s: %s", program, strerror(-r));
+    log_error("Cannot execute " TRACER_NAME ": %s", strerror(-r));
     _exit(EXIT_FAILURE);
 }
 
@@ -147,9 +152,10 @@ static int open_channels(struct tracer *t, struct child_ends *e)
     return 0;
 }
 
-int start_tracer(const char *program, int quota_fd, struct quota_table *quota, struct tracer **ret)
+int start_tracer(int program_fd, int quota_fd, struct quota_table *quota, struct tracer **ret)
 {
-    __attribute__((cleanup(child_ends_done))) struct child_ends e = {-1, -1, quota_fd, {-1, -1}};
+    __attribute__((cleanup(child_ends_done))) struct child_ends e = {
+        -1, -1, quota_fd, program_fd, {-1, -1}};
     __attribute__((cleanup(tracer_freep))) struct tracer *t = NULL;
     pid_t pid;
     int r;
@@ -168,7 +174,7 @@ int start_tracer(const char *program, int quota_fd, struct quota_table *quota, s
     if (pid < 0)
         return -errno;
     if (pid == 0)
-        run_tracer(program, &e);
+        run_tracer(&e);
 
     r = pidref_open(pid, &t->process);
     if (r >= 0)

@@ -42,6 +42,8 @@ static int run(void)
     }
     /* Where Yama restricts tracing, the guardian has to be named. */
     (void)prctl(PR_SET_PTRACER, (unsigned long)getppid(), 0, 0, 0);
+    /* It was executed by a descriptor, whose number would be its name. */
+    (void)prctl(PR_SET_NAME, "ptraced-tracer", 0, 0, 0);
     ptraced_errors_register();
 
     r = tracer_new(TRACER_CONTROL_FD, TRACER_LEDGER_FD, TRACER_QUOTA_FD, &t);
