@@ -2,14 +2,19 @@
 #pragma once
 
 /* The private half of the bus API: what broker, keeper and tracer say to each other over their
- * socketpairs. No client sees these names, so they may change with every release; all three
- * programs come from one build. docs/architecture.md tells the protocol in prose. */
+ * socketpairs. No client sees these names. Keeper and tracers are of one build, for they outlive an
+ * upgrade together; the broker that comes after it may be of another one. So a change of a message
+ * takes another number for both interfaces. docs/architecture.md tells the protocol in prose. */
 
 #define PTRACED_KEEPER_PATH "/org/ptraced/Keeper"
-#define PTRACED_KEEPER_INTERFACE "org.ptraced.Internal1.Keeper"
+#define PTRACED_KEEPER_INTERFACE "org.ptraced.Internal2.Keeper"
+
+/* Has one method, Retire, which is the same in every version: everything is released, and the
+ * keeper ends. */
+#define PTRACED_RETIRE_INTERFACE "org.ptraced.Internal"
 
 #define PTRACED_TRACER_PATH "/org/ptraced/Tracer"
-#define PTRACED_TRACER_INTERFACE "org.ptraced.Internal1.Tracer"
+#define PTRACED_TRACER_INTERFACE "org.ptraced.Internal2.Tracer"
 
 /* ThreadEvents that a tracer may send ahead of the broker's Credit, per session. */
 #define PTRACED_STREAM_WINDOW 256u

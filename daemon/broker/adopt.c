@@ -14,6 +14,7 @@
 #include "daemon/broker/caller.h"
 #include "daemon/broker/clearance.h"
 #include "daemon/broker/events.h"
+#include "daemon/broker/keeper-link.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/share.h"
 #include "daemon/broker/tracee.h"
@@ -243,12 +244,25 @@ static int adopt_tracers(struct broker *b, sd_bus_message *m)
 
 static int ask_for_tracers(struct broker *b);
 
+/* Of which version the keeper is, the name of the interface says. */
+static bool is_unknown(const sd_bus_error *error)
+{
+    return sd_bus_error_has_names(error, SD_BUS_ERROR_UNKNOWN_METHOD,
+                                  SD_BUS_ERROR_UNKNOWN_INTERFACE, SD_BUS_ERROR_UNKNOWN_OBJECT);
+}
+
 static void on_listed(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
 {
     struct broker *b = userdata;
     int r;
 
     b->listing = false;
+    if (error && is_unknown(error)) {
+        keeper_link_retire(&b->keeper);
+        b->n_adopting--;
+        adopt_settle(b);
+        return;
+    }
     r = reply ? adopt_tracers(b, reply) : -sd_bus_error_get_errno(error);
     b->listed = r == 0;
     if (r > 0) /* as many as a message can hold */

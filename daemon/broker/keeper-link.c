@@ -12,6 +12,9 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/keeper-link.h"
 
+#define OTHER_TEXT                                                                                 \
+    "The keeper of the tracers is of another version of ptraced; what it traces is released, and " \
+    "it ends: try again in some seconds"
 #define GONE_TEXT "The keeper of the tracers has ended; try again"
 
 static struct keeper_link *keeper_of(struct wire *w)
@@ -45,7 +48,7 @@ static void keeper_gone(struct wire *w)
     int r;
 
     wire_close(w);
-    k->was_ready = false;
+    k->was_ready = k->is_other = false;
     if (!k->path) {
         log_error(&b->log, "The keeper has ended, so this service ends too");
         sd_event_exit(b->event, -ECONNRESET);
@@ -127,6 +130,8 @@ int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_messa
                                      "ptraced-keeper is running",
                                      strerror(-r));
     }
+    if (k->is_other)
+        return sd_bus_error_set(error, PTRACED_ERROR_TRACER_GONE, OTHER_TEXT);
     adopt_missed(k->broker);
     return sd_bus_message_new_method_call(k->wire.bus, ret, NULL, PTRACED_KEEPER_PATH,
                                           PTRACED_KEEPER_INTERFACE, member);
@@ -141,6 +146,32 @@ int keeper_link_call(struct keeper_link *k, sd_bus_message *m, wire_reply_t call
     if (r == -ENOTCONN)
         return sd_bus_error_set(error, PTRACED_ERROR_TRACER_GONE, GONE_TEXT);
     return r;
+}
+
+static void on_retired(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
+{
+    struct broker *b = userdata;
+
+    if (error)
+        log_error(&b->log,
+                  "The keeper is of another version and does not end (%s); restart "
+                  "ptraced-keeper.service, which releases what it traces",
+                  error->message);
+}
+
+void keeper_link_retire(struct keeper_link *k)
+{
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    int r;
+
+    log_warning(&k->broker->log, OTHER_TEXT);
+    k->is_other = true;
+    r = sd_bus_message_new_method_call(k->wire.bus, &m, NULL, PTRACED_KEEPER_PATH,
+                                       PTRACED_RETIRE_INTERFACE, "Retire");
+    if (r >= 0)
+        r = wire_call(&k->wire, m, WIRE_NO_TIMEOUT, 0, on_retired, k->broker);
+    if (r < 0)
+        log_warning(&k->broker->log, "Cannot tell the keeper to end: %s", strerror(-r));
 }
 
 struct ending {

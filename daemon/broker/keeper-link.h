@@ -14,6 +14,7 @@ struct keeper_link {
     struct broker *broker;
     char *path; /* NULL: it cannot be connected to again */
     bool was_ready;
+    bool is_other; /* it is of another version, and was told to end */
 };
 
 /* Embedded: over a socket that was handed over, which is taken in any case. */
@@ -30,6 +31,9 @@ int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_messa
                          sd_bus_error *error);
 int keeper_link_call(struct keeper_link *k, sd_bus_message *m, wire_reply_t callback,
                      void *userdata, sd_bus_error *error);
+
+/* It does not know our interface: what it traces is released, and the next one is ours. */
+void keeper_link_retire(struct keeper_link *k);
 
 /* Has a tracer killed that does not answer; what its tracees need is repaired by the keeper. */
 void keeper_link_end_tracer(struct keeper_link *k, pid_t tracer);

@@ -9,6 +9,7 @@
 #include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "daemon/keeper/keeper.h"
+#include "daemon/keeper/log.h"
 
 /* One message carries at most this many tracers: the kernel passes 253 descriptors at a time
  * (SCM_MAX_FD). */
@@ -271,8 +272,26 @@ static const sd_bus_vtable keeper_vtable[] = {
     SD_BUS_VTABLE_END,
 };
 
+/* A broker of another version has come. */
+static int method_retire(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    log_notice("A broker of another version has come, releasing everything that is traced");
+    release_and_exit(userdata);
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static const sd_bus_vtable retire_vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD("Retire", NULL, NULL, method_retire, 0),
+    SD_BUS_VTABLE_END,
+};
+
 int keeper_bus_add_object(struct keeper *k, sd_bus *bus)
 {
-    return sd_bus_add_object_vtable(bus, NULL, PTRACED_KEEPER_PATH, PTRACED_KEEPER_INTERFACE,
-                                    keeper_vtable, k);
+    int r = sd_bus_add_object_vtable(bus, NULL, PTRACED_KEEPER_PATH, PTRACED_KEEPER_INTERFACE,
+                                     keeper_vtable, k);
+
+    return r < 0 ? r
+                 : sd_bus_add_object_vtable(bus, NULL, PTRACED_KEEPER_PATH,
+                                            PTRACED_RETIRE_INTERFACE, retire_vtable, k);
 }
