@@ -15,6 +15,7 @@ build_needs=(
     'pkg-config|pkg-config|pkgconf-pkg-config|has pkg-config'
     'where Debian has its libraries, which meson asks|dpkg-dev|dpkg-dev|knows_where_libraries_go'
     'the headers of libsystemd, 250 or newer|libsystemd-dev|systemd-devel|has_library libsystemd 250'
+    'the headers of libseccomp, 2.5 or newer|libseccomp-dev|libseccomp-devel|has_library libseccomp 2.5'
 )
 
 test_needs=(

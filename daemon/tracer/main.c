@@ -8,6 +8,7 @@
 #include "bus-api/errors.h"
 #include "config.h"
 #include "daemon/keeper/control.h"
+#include "daemon/tracer/confine.h"
 #include "daemon/tracer/loop.h"
 #include "daemon/tracer/tracer.h"
 
@@ -46,6 +47,10 @@ static int run(void)
     (void)prctl(PR_SET_NAME, "ptraced-tracer", 0, 0, 0);
     ptraced_errors_register();
 
+    r = confine_self();
+    if (r < 0)
+        fprintf(stderr, "ptraced-tracer: Cannot drop system calls, going on with all: %s\n",
+                strerror(-r));
     r = tracer_new(TRACER_CONTROL_FD, TRACER_LEDGER_FD, TRACER_QUOTA_FD, &t);
     if (r < 0) {
         fprintf(stderr, "ptraced-tracer: Could not start the tracer: %s\n", strerror(-r));

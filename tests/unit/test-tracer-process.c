@@ -204,6 +204,21 @@ static int count_events(sd_bus_message *reply, const char *kind)
     return n;
 }
 
+static void assert_confined(pid_t pid)
+{
+    char path[64], line[128];
+    bool found = false;
+    FILE *status;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    status = fopen(path, "re");
+    assert_non_null(status);
+    while (fgets(line, sizeof(line), status))
+        found |= strcmp(line, "Seccomp:\t2\n") == 0;
+    fclose(status);
+    assert_true(found);
+}
+
 static void ends_clean_after_a_session_s_life(void **state)
 {
     struct fixture *f = *state;
@@ -211,6 +226,7 @@ static void ends_clean_after_a_session_s_life(void **state)
     sd_bus_message *reply;
 
     open_session(f);
+    assert_confined(f->tracer);
     assert_return_code(attach(f, NULL), 0);
     assert_int_equal(state_of_tracee(f), 't');
 

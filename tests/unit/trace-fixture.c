@@ -270,9 +270,12 @@ char proc_state(pid_t tid)
 
 bool becomes(pid_t tid, char state)
 {
-    for (int msec = 0; msec < 5000 && proc_state(tid) != state; msec++)
+    for (int msec = 0; msec < 5000; msec++) {
+        if (proc_state(tid) == state) /* it may be another one in the next moment */
+            return true;
         nap();
-    return proc_state(tid) == state;
+    }
+    return false;
 }
 
 bool is_let_go(struct fixture *f, pid_t tid)
