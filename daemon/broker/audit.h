@@ -19,7 +19,7 @@ struct target;
 void audit_granted(const struct attach *a, const char *action);
 
 /* polkit was asked once more, for what a process of somebody else's has executed. */
-void audit_renewed(const struct clearance *c, const struct target *t, const char *action,
+void audit_renewed(const struct clearance *by, const struct target *t, const char *action,
                    bool granted);
 
 /* The same, for a call of its own: about a process, or (pid 0) a session. The executable may be

@@ -210,7 +210,8 @@ static void row_of_a_dead_tracer_is_the_next_ones(void **state)
 }
 
 /* Never are there too many, however they race. */
-static void race_to_the_end(struct fixture *f, atomic_int *n_taken, const atomic_int *over)
+static _Noreturn void race_to_the_end(struct fixture *f, atomic_int *n_taken,
+                                      const atomic_int *over)
 {
     struct quota_user *u;
 
