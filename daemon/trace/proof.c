@@ -42,6 +42,22 @@ static bool is_same_program(int fd, int own, uint64_t at)
            memcmp(a, b, sizeof(a)) == 0;
 }
 
+/* -EKEYREJECTED: since it was seized it has executed what is beyond a grant, and nobody has looked
+ * at that stop yet. In the middle of an exec there is no such address. */
+static int find_random(const struct process *p, uint64_t *ret)
+{
+    _cleanup_free_ char *auxv = NULL;
+    size_t size;
+    int r = image_read(p, "auxv", AUXV_MAX, &auxv, &size);
+
+    if (r == -EACCES)
+        return -EKEYREJECTED;
+    if (r < 0)
+        return r;
+    r = image_find_auxv(auxv, size, AT_RANDOM, ret);
+    return r == -ENOENT ? -ENOKEY : r;
+}
+
 /* The path that the caller has opened: the leader's, and not that of image_open(). */
 static int open_own(const struct process *p)
 {
@@ -55,10 +71,8 @@ static int open_own(const struct process *p)
 
 int proof_check(const struct process *p, int fd, bool observe)
 {
-    _cleanup_free_ char *auxv = NULL;
     _cleanup_close_ int own = -1;
     uint64_t at;
-    size_t size;
     int r;
 
     if (fd < 0 || !is_open_for(fd, observe))
@@ -68,9 +82,7 @@ int proof_check(const struct process *p, int fd, bool observe)
         return own;
     if (!is_same_file(fd, own))
         return -ENOKEY;
-    r = image_read(p, "auxv", AUXV_MAX, &auxv, &size);
-    if (r >= 0)
-        r = image_find_auxv(auxv, size, AT_RANDOM, &at);
+    r = find_random(p, &at);
     if (r < 0)
         return r;
     return is_same_program(fd, own, at) ? 0 : -ENOKEY;

@@ -17,5 +17,6 @@ struct process;
  * outlives the child's exec, and could be read still.
  *
  * To be asked after the process was seized: an exec from then on is judged in its exec stop. 0;
- * -ENOKEY: it is no proof; other errors: there is no telling. */
+ * -ENOKEY: it is no proof; -EKEYREJECTED: it has executed what a session may not trace, and stands
+ * in the exec stop; other errors: there is no telling. */
 int proof_check(const struct process *p, int fd, bool observe);

@@ -21,6 +21,7 @@
 #include "daemon/trace/image.h"
 #include "daemon/trace/memory.h"
 #include "daemon/trace/procfs.h"
+#include "daemon/trace/proof.h"
 #include "tests/unit/trace-fixture.h"
 
 /* Programs that gain privilege while somebody without it traces them, through a tracer that has
@@ -36,6 +37,7 @@ static volatile struct {
     int child;  /* it forks first */
     int thread; /* a thread of its executes */
     int has_thread;
+    unsigned usec; /* it waits that long before it executes */
 } * shared;
 
 /* ---- What is within a grant ----------------------------------------------------------------- */
@@ -168,6 +170,7 @@ static int executes_when_told(int ready)
     if (shared->child && fork() != 0)
         for (;;)
             pause();
+    usleep(shared->usec);
     execl(program, program, "600", NULL);
     return 91;
 }
@@ -331,6 +334,17 @@ static uint64_t address_in(pid_t pid)
     return start;
 }
 
+static int open_memory(pid_t pid)
+{
+    char path[32];
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_return_code(fd, errno);
+    return fd;
+}
+
 static void assert_out_of_reach(struct fixture *f, pid_t pid)
 {
     struct process *p = process_find(f->trace, pid);
@@ -418,17 +432,21 @@ static void memory_of_a_program_whose_exec_nobody_has_looked_at_is_out_of_reach(
     struct fixture *f = *state;
     uint8_t byte;
     pid_t pid;
+    int proof;
 
     if (!is_root())
         skip();
     g = grant_of_somebody();
     pid = start("unseen", 04755);
+    proof = open_memory(pid);
     assert_int_equal(attach(f, f->session, pid, g), 1);
     grant_unref(g);
     assert_int_equal(memory_read(process_find(f->trace, pid), address_in(pid), &byte, 1), 1);
     shared->go = 1;
     wait_until_privileged(pid);
     assert_out_of_reach(f, pid);
+    assert_int_equal(proof_check(process_find(f->trace, pid), proof, false), -EKEYREJECTED);
+    close(proof);
     assert_lost(f, f->session, pid);
     assert_runs_alone(f, pid);
     fixture_kill(f, pid);
@@ -517,14 +535,14 @@ static unsigned get_rounds(void)
 {
     const char *s = getenv("PTRACED_TEST_ROUNDS");
 
-    return s ? (unsigned)strtoul(s, NULL, 10) : 100;
+    return s ? (unsigned)strtoul(s, NULL, 10) : 200;
 }
 
 /* Whichever comes first, the session sees nothing of it. */
 static void exec_that_races_with_an_attach_is_not_seen(void **state)
 {
     struct grant *g;
-    unsigned n = get_rounds(), refused = 0;
+    unsigned n = 10 * get_rounds(), refused = 0;
     struct fixture *f = *state;
 
     if (!is_root())
@@ -537,8 +555,11 @@ static void exec_that_races_with_an_attach_is_not_seen(void **state)
 
         memset((void *)shared, 0, sizeof(*shared));
         pid = fixture_start(executes_when_told);
+        if (i % 4 == 0) /* an attach is fast, and has to come first sometimes */
+            shared->usec = i * 37 % 400;
         shared->go = 1;
-        usleep(i * 37 % 400);
+        if (i % 4 != 0)
+            usleep(i * 37 % 400);
         r = attach(f, f->session, pid, g);
         if (r == -EKEYREJECTED)
             refused++;
@@ -553,6 +574,7 @@ static void exec_that_races_with_an_attach_is_not_seen(void **state)
     }
     grant_unref(g);
     print_message("%u of %u were refused, the others lost\n", refused, n);
+    assert_in_range(refused, 1, n - 1);
 }
 
 static int setup_group(void **state)
