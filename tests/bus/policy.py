@@ -29,6 +29,27 @@ class Service(polkit.PolkitService):
     """
 
 
+class ConfiguredService(Service):
+    """With a file in ptraced.conf.d that nobody else sees."""
+
+    limits = {}
+
+    SCRIPT = """
+    mount -t tmpfs -o mode=755 tmpfs /run
+    mkdir -p /run/ptraced/ptraced.conf.d
+    cp "$0" /run/ptraced/ptraced.conf.d/50-test.conf
+    exec "$@"
+    """
+
+    def spawn(self, name, command, **kwargs):
+        if name == "broker":
+            with open(self.path("limits.conf"), "w") as f:
+                f.write("[Limits]\n" + "".join(f"{key}={value}\n" for key, value in self.limits.items()))
+            command = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-ec", self.SCRIPT,
+                       self.path("limits.conf"), *command]
+        return super().spawn(name, command, **kwargs)
+
+
 class Policy(harness.OnTheBus):
     service_class = Service
 
