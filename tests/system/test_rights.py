@@ -11,13 +11,13 @@ import client
 import wire
 from cases import NAME
 from client import options
-from users import ACCESS_DENIED, ALICE, ASK_ME, BOB, NOT_PERMITTED, PROGRAM, Users
+from users import ACCESS_DENIED, ALICE, ASK_ME, BOB, NOT_PERMITTED, PLACES, PROGRAM, Users
 
 
 class Row(NamedTuple):
     target: str
     access: str
-    at_seat: bool
+    place: str
     action: str
     asked: str  # who authenticates
 
@@ -25,13 +25,11 @@ class Row(NamedTuple):
 # What a user gets where no rule says anything, of a process of his own and of others. Whether it is
 # kept is another test.
 DEFAULTS = [
-    Row("own", "observe", True, "observe", ALICE),
-    Row("own", "control", True, "control", ALICE),
-    Row("own", "observe", False, "observe", "root"),
-    Row("own", "control", False, "control", "root"),
-    *(Row(target, access, at_seat, access + "-other", "root")
+    *(Row("own", access, place, access, ALICE if place == "at the seat" else "root")
+      for access in ("observe", "control") for place in PLACES),
+    *(Row(target, access, place, access + "-other", "root")
       for target in ("another user's", "root's", "privileged", "unreadable", "in a user namespace")
-      for access in ("observe", "control") for at_seat in (True, False)),
+      for access in ("observe", "control") for place in PLACES),
 ]
 
 
@@ -54,27 +52,28 @@ class Table(Users):
         return self.tracee(PROGRAM, user=ALICE, program=path)
 
     def test_defaults_ask_whom_they_should(self):
-        outside, at_seat = self.client_of(ALICE), self.client_of(ALICE)
-        self.log_in(at_seat.connection)
-        uids = {user: self.machine.account(user).uid for user in (ALICE, "root")}
-        agents = {True: self.agent(at_seat), False: self.agent(outside)}
-        for row in DEFAULTS:
-            with self.subTest(row=row):
-                who, agent, tracee = at_seat if row.at_seat else outside, agents[row.at_seat], self.targets[row.target]
-                self.assertEqual(self.refusal(who, tracee, access=row.access), (ASK_ME, row.action))
-                attaching = who.create_session()
-                who.flags |= wire.ALLOW_INTERACTION
-                serial = attaching.send("AttachProcess", "ua{sv}", tracee.inside, options(access=row.access))
-                who.flags &= ~wire.ALLOW_INTERACTION
-                question = agent.next_question()
-                self.assertEqual(question.action, f"{NAME}.{row.action}")
-                self.assertEqual([identity[1]["uid"].value for identity in question.identities], [uids[row.asked]])
-                self.assertIn(f" {row.access} {tracee.program} (process {tracee.inside} of user", question.message)
-                agent.dismiss(question)
-                with self.assertRaises(wire.Error) as caught:
-                    attaching.client.reply(serial)
-                self.assertEqual(caught.exception.name, NOT_PERMITTED)
-                self.assertEqual(cases.harness.procfs.tracer_pid(tracee.pid), 0)
+        for place in PLACES:
+            who = self.at(place)
+            agent = self.agent(who)
+            for row in (row for row in DEFAULTS if row.place == place):
+                with self.subTest(row=row):
+                    self.assert_asked(who, agent, row)
+
+    def assert_asked(self, who, agent, row):
+        tracee = self.targets[row.target]
+        self.assertEqual(self.refusal(who, tracee, access=row.access), (ASK_ME, row.action))
+        attaching = who.create_session()
+        who.flags |= wire.ALLOW_INTERACTION
+        serial = attaching.send("AttachProcess", "ua{sv}", tracee.inside, options(access=row.access))
+        who.flags &= ~wire.ALLOW_INTERACTION
+        question = self.dialog(agent, row.action, row.asked)
+        self.assertIn(f" {row.access} {tracee.program} (process {tracee.inside} of user", question.message)
+        agent.dismiss(question)
+        with self.assertRaises(wire.Error) as caught:
+            attaching.client.reply(serial)
+        self.assertEqual(caught.exception.name, NOT_PERMITTED)
+        attaching.close()
+        self.assertEqual(cases.harness.procfs.tracer_pid(tracee.pid), 0)
 
     def test_rule_that_says_yes_is_enough_for_each_action_and_for_no_other(self):
         who = self.client_of(ALICE)
@@ -176,6 +175,58 @@ class Dialogs(Users):
             first, second = (self.tracee(PROGRAM, user=BOB) for _ in range(2))
             self.agree(first, access=access)
             self.agree(second, access=access)
+
+
+class Yama(Users):
+    """What kernel.yama.ptrace_scope says is for the whole machine, and cannot be taken back, so the keeper is
+    shown another file in its place."""
+
+    KERNEL = "/etc/ptraced-test-kernel"
+    DROP_IN = f"/etc/systemd/system/{cases.KEEPER}.d/yama.conf"
+
+    def setUp(self):
+        super().setUp()
+        self.rules(f'if (action.id == "{NAME}.control" || action.id == "{NAME}.observe") return polkit.Result.YES;')
+        self.mine = self.tracee(PROGRAM, user=ALICE)
+        self.who = self.client_of(ALICE)
+
+    def set_scope(self, scope):
+        # The first two are what the unit's other settings look for there.
+        for name, text in (("hostname", ""), ("domainname", ""), ("yama/ptrace_scope", f"{scope}\n")):
+            self.machine.write(f"{self.KERNEL}/{name}", text)
+        self.machine.write(self.DROP_IN, f"[Service]\nBindReadOnlyPaths={self.KERNEL}:/proc/sys/kernel\n")
+        self.machine.run("systemctl", "daemon-reload")
+        self.addCleanup(self.forget_scope)
+
+    def forget_scope(self):
+        self.machine.remove(self.DROP_IN)
+        self.machine.run("systemctl", "daemon-reload")
+
+    def test_own_processes_are_traced_under_scope_1(self):
+        self.set_scope(1)
+        self.attach(self.who, self.mine).close()
+
+    def test_own_processes_take_an_administrator_under_scope_2(self):
+        self.set_scope(2)
+        agent = self.agent(self.who)
+        for access in ("observe", "control"):
+            self.assertEqual(self.refusal(self.who, self.mine, access=access), (ASK_ME, access + "-other"))
+            self.who.flags |= wire.ALLOW_INTERACTION
+            session = self.who.create_session()
+            serial = session.send("AttachProcess", "ua{sv}", self.mine.inside, options(access=access))
+            self.who.flags &= ~wire.ALLOW_INTERACTION
+            agent.agree(self.dialog(agent, access + "-other", "root"))
+            self.who.reply(serial)
+            session.close()
+        self.new_session().attach(self.mine.inside)
+
+    def test_nothing_is_traced_under_scope_3(self):
+        """Of root's the kernel itself would say so."""
+        self.set_scope(3)
+        with self.assertRaises(wire.Error) as caught:
+            self.who.create_session().attach(self.mine.inside)
+        self.assertEqual(caught.exception.name, client.ERROR + "NotSupported")
+        self.assertIn("kernel.yama.ptrace_scope is 3", caught.exception.message)
 
 
 class Strangers(Users):

@@ -18,6 +18,9 @@ ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 NOT_PERMITTED = client.ERROR + "NotPermitted"
 PROGRAM = "busy-loop"
 
+# What polkit's rules and defaults tell apart: allow_active, allow_inactive, and allow_any twice.
+PLACES = ("at the seat", "at the seat, but inactive", "remote", "in no session")
+
 
 class UserListener(UserConnection, polkit.Listener):
     """A user's program that is called."""
@@ -43,8 +46,9 @@ class Users(cases.Case):
             self.machine.remove(RULES)
 
     def rules(self, body):
-        """The body of a rule, in JavaScript."""
+        """The body of a rule, in JavaScript. polkit knows no agent any more then."""
         self.machine.write(RULES, f"polkit.addRule(function(action, subject) {{\n{body}\n}});\n")
+        self.machine.try_run("systemctl", "reset-failed", "polkit.service") # it may be started five times in a while
         self.machine.run("systemctl", "restart", "polkit.service")
 
     def client_of(self, user, kind=None):
@@ -52,12 +56,37 @@ class Users(cases.Case):
         self.clients.append(one)
         return one
 
-    def log_in(self, connection):
-        """The program sits at the machine's seat from now on."""
+    def log_in(self, connection, seat="seat0", remote=False):
+        """The program is in a session of its own from now on, at the machine's seat if nothing else is said.
+        The last one to come there is the active one."""
         reply = self.root_bus.call(LOGIN, "/org/freedesktop/login1", LOGIN + ".Manager", "CreateSession",
                                    "uusssssussbssa(sv)", connection.uid, connection.pid, "test", "tty", "user", "",
-                                   "seat0", 0, "", "", False, "", "", [])
+                                   seat, 0, "", "", remote, "", "elsewhere" if remote else "", [])
         self.logins.append(reply[3])
+
+    def at(self, place):
+        """A program of ALICE's there. To polkit all of a user's sessions at a seat are active if one is, so it
+        is another user who makes them inactive."""
+        who = self.client_of(ALICE)
+        if place != "in no session":
+            self.log_in(who.connection, **({"seat": "", "remote": True} if place == "remote" else {}))
+        if place == "at the seat, but inactive":
+            self.log_in(self.client_of(BOB).connection)
+            self.assertEqual(self.state_of(who.connection.uid), "online")
+        return who
+
+    def state_of(self, uid):
+        """As logind has it: active, online or offline."""
+        (path,) = self.root_bus.call(LOGIN, "/org/freedesktop/login1", LOGIN + ".Manager", "GetUser", "u", uid)
+        return self.root_bus.call(LOGIN, path, client.PROPERTIES, "Get", "ss", LOGIN + ".User", "State")[0].value
+
+    def dialog(self, agent, action, asked):
+        """The one that is shown next: whether it asks whom it should."""
+        question = agent.next_question()
+        self.assertEqual(question.action, f"{cases.NAME}.{action}")
+        self.assertEqual([identity[1]["uid"].value for identity in question.identities],
+                         [self.machine.account(asked).uid])
+        return question
 
     def attach(self, who, tracee, flags=0, **values):
         """The session, after polkit has said yes."""
