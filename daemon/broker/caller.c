@@ -251,10 +251,14 @@ static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
     return 1;
 }
 
+/* To sd-bus a match for a well-known name is met by any unique one, and who is not kept from it by
+ * the bus's policy can send us a signal of any interface. */
 static int on_name_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
-    const char *name, *old_owner, *new_owner;
+    const char *name, *old_owner, *new_owner, *sender = sd_bus_message_get_sender(m);
 
+    if (!sender || strcmp(sender, DBUS_NAME) != 0)
+        return 0;
     if (sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) >= 0 && *new_owner == '\0')
         caller_gone(userdata);
     return 0;
