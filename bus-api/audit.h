@@ -10,6 +10,7 @@
 #define PTRACED_AUDIT_RELEASE_ID "8caa0dba11b6497b9a5d7030a088d5e4"
 #define PTRACED_AUDIT_LOSS_ID "6cf34884428049189cdee60183d7d04e"
 #define PTRACED_AUDIT_CHILDREN_ID "db4919497300434eb71f2a6004e7b7a4"
+#define PTRACED_AUDIT_PERMITS_ID "332838b1a19848808a461fcd301cdf20"
 
 #define PTRACED_AUDIT_UID "PTRACED_UID"               /* of who traces */
 #define PTRACED_AUDIT_CALLER "PTRACED_CALLER"         /* its name on the bus */
@@ -18,6 +19,6 @@
 #define PTRACED_AUDIT_EXECUTABLE "PTRACED_EXECUTABLE" /* escaped */
 #define PTRACED_AUDIT_ACCESS "PTRACED_ACCESS"
 #define PTRACED_AUDIT_ACTION "PTRACED_ACTION" /* polkit's, "proof", "Attach", or a method */
-#define PTRACED_AUDIT_REASON "PTRACED_REASON"
-#define PTRACED_AUDIT_USEC "PTRACED_USEC"   /* how long it was traced */
-#define PTRACED_AUDIT_COUNT "PTRACED_COUNT" /* how many one entry stands for */
+#define PTRACED_AUDIT_REASON "PTRACED_REASON" /* of a release, a loss or a refusal */
+#define PTRACED_AUDIT_USEC "PTRACED_USEC"     /* how long it was traced */
+#define PTRACED_AUDIT_COUNT "PTRACED_COUNT"   /* how many one entry stands for */

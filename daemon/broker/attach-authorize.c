@@ -239,12 +239,14 @@ int attach_authorize(struct attach *a, sd_bus_error *error)
         a->grant = ATTACH_EVERYTHING;
         return 1;
     }
-    r = rights_check_machine(&a->target, error);
-    if (r < 0)
-        return r;
     a->asked = a->target;
     a->target.executable = NULL; /* which the other has now */
     a->target.program = NULL;
+    r = rights_check_machine(&a->asked, error);
+    if (r < 0) {
+        audit_refused_because(a->caller, a, "Attach", error->message);
+        return r;
+    }
     if (a->wish.proof.given)
         return check_proof(a, error);
     return inspect_asker(a, error);

@@ -9,6 +9,7 @@
 #include "bus-api/names.h"
 #include "daemon/broker/attach.h"
 #include "daemon/broker/audit-user.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/events.h"
@@ -37,6 +38,7 @@ static int check_call(const struct session *s, const struct caller *c, sd_bus_me
 int attach_check_listeners(const struct session *s, const struct caller *c, sd_bus_error *error)
 {
     const char *other = NULL;
+    int r;
 
     if (auth_is_unlimited(c))
         return 0;
@@ -51,11 +53,12 @@ int attach_check_listeners(const struct session *s, const struct caller *c, sd_b
     }
     if (!other)
         return 0;
-    return sd_bus_error_setf(
-        error, SD_BUS_ERROR_ACCESS_DENIED,
-        "Another connection (%s) gets the events of session %s, and was not "
-        "authorised for what this one attaches; attach in a session of its own",
-        other, s->id);
+    r = sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                          "Another connection (%s) gets the events of session %s, and was not "
+                          "authorised for what this one attaches; attach in a session of its own",
+                          other, s->id);
+    audit_refused_because(c, NULL, "Attach", error->message);
+    return r;
 }
 
 /* Values are the tracer's to judge; it is not made for a key or type that is wrong. */

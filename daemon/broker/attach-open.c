@@ -126,6 +126,8 @@ static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *
         fail_errno(a, r);
         return;
     }
+    if (!a->answered && a->grant == ATTACH_PROVEN)
+        audit_granted(a, PTRACED_OPTION_PROOF);
     if (!a->answered)
         r = reply_attached(a, added);
     else if (added && a->tracee->tracer && !is_wanted_by_another(a))

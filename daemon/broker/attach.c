@@ -8,6 +8,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/attach.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
@@ -88,8 +89,10 @@ void attach_fail(struct attach *a, const sd_bus_error *error)
         attach_end(a);
         return;
     }
-    if (!a->answered)
+    if (!a->answered) {
+        audit_limit(a->caller, a->call, -ECANCELED, error);
         sd_bus_reply_method_error(a->call, error);
+    }
     attach_end(a);
 }
 

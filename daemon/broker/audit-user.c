@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <systemd/sd-event.h>
 
 #include "bus-api/audit.h"
+#include "bus-api/names.h"
 #include "daemon/broker/audit-entry.h"
 #include "daemon/broker/audit-user.h"
 #include "daemon/broker/broker.h"
@@ -15,7 +17,7 @@
 #define TELL_USEC (10 * SEC_USEC)
 #define MINUTE_USEC (60 * SEC_USEC)
 #define CHILDREN_TOLD_MAX 600u /* in a minute */
-#define RENEWALS_TOLD_MAX 600u
+#define PERMITS_TOLD_MAX 600u  /* the same */
 
 #define USERS_MAX 1024u
 #define OTHERS ((uid_t)-1) /* all for whom there is no room are one; nobody has this id */
@@ -30,13 +32,14 @@ struct audit_user {
     unsigned n_joins;
     unsigned n_sessions;
     unsigned n_children;
-    unsigned n_renewals;
+    unsigned n_permits;
 
-    uint64_t refused_usec; /* when it was last told that it is refused things */
-    unsigned n_refused;    /* counted, and not told yet */
+    uint64_t refused_usec;   /* when it was last told that it is refused things */
+    uint64_t listed_usec[2]; /* the same of lists that it is shown: its user's, and others' */
+    unsigned n_refused;      /* counted, and not told yet */
+    unsigned n_permitted;
     unsigned n_followed;
     unsigned n_released;
-    unsigned n_renewed;
     sd_event_source *timer; /* while there is something to tell */
 };
 
@@ -50,7 +53,7 @@ static uint64_t now_usec(void)
 
 static bool has_counted(const struct audit_user *u)
 {
-    return u->n_refused > 0 || u->n_followed > 0 || u->n_released > 0 || u->n_renewed > 0;
+    return u->n_refused > 0 || u->n_permitted > 0 || u->n_followed > 0 || u->n_released > 0;
 }
 
 /* ---- The users ------------------------------------------------------------------------------ */
@@ -118,7 +121,7 @@ static void turn_minute(struct audit_user *u)
     if (u->minute_usec != 0 && now - u->minute_usec < MINUTE_USEC)
         return;
     u->minute_usec = now;
-    u->n_attaches = u->n_joins = u->n_sessions = u->n_children = u->n_renewals = 0;
+    u->n_attaches = u->n_joins = u->n_sessions = u->n_children = u->n_permits = 0;
 }
 
 /* ---- What was counted ----------------------------------------------------------------------- */
@@ -143,6 +146,19 @@ static void tell_refusals(struct audit_user *u)
                            u->n_refused);
 }
 
+static void tell_permits(struct audit_user *u)
+{
+    struct audit_entry e;
+
+    begin(u, &e, PTRACED_AUDIT_PERMITS_ID, u->n_permitted);
+    if (u->uid == OTHERS)
+        audit_entry_finish(&e, u->broker, "Other users were permitted something %u times",
+                           u->n_permitted);
+    else
+        audit_entry_finish(&e, u->broker, "User %u was permitted something %u more times", u->uid,
+                           u->n_permitted);
+}
+
 static void tell_children(struct audit_user *u)
 {
     struct audit_entry e;
@@ -156,31 +172,17 @@ static void tell_children(struct audit_user *u)
                            u->uid, u->n_followed, u->n_released);
 }
 
-static void tell_renewals(struct audit_user *u)
-{
-    struct audit_entry e;
-
-    begin(u, &e, PTRACED_AUDIT_GRANT_ID, u->n_renewed);
-    if (u->uid == OTHERS)
-        audit_entry_finish(&e, u->broker, "Other users were granted %u programs more",
-                           u->n_renewed);
-    else
-        audit_entry_finish(&e, u->broker,
-                           "User %u was granted %u more programs that processes have executed",
-                           u->uid, u->n_renewed);
-}
-
 static void tell(struct audit_user *u)
 {
     if (u->n_refused > 0) {
         tell_refusals(u);
         u->refused_usec = now_usec();
     }
+    if (u->n_permitted > 0)
+        tell_permits(u);
     if (u->n_followed > 0 || u->n_released > 0)
         tell_children(u);
-    if (u->n_renewed > 0)
-        tell_renewals(u);
-    u->n_refused = u->n_followed = u->n_released = u->n_renewed = 0;
+    u->n_refused = u->n_permitted = u->n_followed = u->n_released = 0;
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -254,18 +256,50 @@ int audit_user_session(struct broker *b, uid_t uid, sd_bus_error *error)
     return u ? count_one(u, &u->n_sessions, LIMIT_NEW_SESSIONS, error) : -ENOMEM;
 }
 
+/* Of what follows closely the first alone is written. */
+static bool comes_closely(const struct audit_user *u, uint64_t *last_usec)
+{
+    uint64_t now = now_usec();
+
+    if (u->uid == OTHERS || (*last_usec != 0 && now - *last_usec < TELL_USEC))
+        return true;
+    *last_usec = now;
+    return false;
+}
+
 bool audit_user_refused(struct broker *b, uid_t uid)
 {
     struct audit_user *u = user_get(b, uid);
-    uint64_t now = now_usec();
+
+    if (!u || !comes_closely(u, &u->refused_usec))
+        return true;
+    u->n_refused++;
+    set_timer(u);
+    return false;
+}
+
+bool audit_user_permitted(struct broker *b, uid_t uid)
+{
+    struct audit_user *u = user_get(b, uid);
 
     if (!u)
         return true;
-    if (u->uid != OTHERS && (u->refused_usec == 0 || now - u->refused_usec >= TELL_USEC)) {
-        u->refused_usec = now;
+    turn_minute(u);
+    if (u->uid != OTHERS && u->n_permits++ < PERMITS_TOLD_MAX)
         return true;
-    }
-    u->n_refused++;
+    u->n_permitted++;
+    set_timer(u);
+    return false;
+}
+
+bool audit_user_listed(struct broker *b, uid_t uid, const char *action)
+{
+    struct audit_user *u = user_get(b, uid);
+
+    if (!u || !comes_closely(u, &u->listed_usec[strcmp(action, PTRACED_ACTION_LIST) != 0]))
+        return true;
+    turn_minute(u);
+    u->n_permitted++;
     set_timer(u);
     return false;
 }
@@ -280,20 +314,6 @@ bool audit_user_followed(struct broker *b, uid_t uid)
     if (u->uid != OTHERS && u->n_children++ < CHILDREN_TOLD_MAX)
         return true;
     u->n_followed++;
-    set_timer(u);
-    return false;
-}
-
-bool audit_user_renewed(struct broker *b, uid_t uid)
-{
-    struct audit_user *u = user_get(b, uid);
-
-    if (!u)
-        return true;
-    turn_minute(u);
-    if (u->uid != OTHERS && u->n_renewals++ < RENEWALS_TOLD_MAX)
-        return true;
-    u->n_renewed++;
     set_timer(u);
     return false;
 }

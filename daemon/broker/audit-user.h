@@ -13,9 +13,9 @@ struct broker;
 /* How much of one user the journal is told, so that nobody can drown the others in it:
  *
  *     what a user asks for         has an entry each, and there are only so many attaches a minute
- *     refusals                     one is written, and what follows closely is counted
+ *     permissions for one call     the first of a minute are written, and the others counted
+ *     refusals, lists              one is written, and what follows closely is counted
  *     children that are followed   the first of a minute are written, and the others counted
- *     what they execute            the same, where polkit has allowed it
  *
  * What was counted is written every few seconds, as one entry. */
 
@@ -37,7 +37,9 @@ int audit_user_session(struct broker *b, uid_t uid, sd_bus_error *error);
 /* Whether it is to be written; else it has been counted. */
 bool audit_user_refused(struct broker *b, uid_t uid);
 bool audit_user_followed(struct broker *b, uid_t uid);
-bool audit_user_renewed(struct broker *b, uid_t uid);
+bool audit_user_permitted(struct broker *b, uid_t uid);
+/* The same, to see a list; which, the action says. */
+bool audit_user_listed(struct broker *b, uid_t uid, const char *action);
 
 /* A child that was followed, and counted, is traced no more. */
 void audit_user_released(struct broker *b, uid_t uid);

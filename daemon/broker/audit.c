@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "bus-api/audit.h"
+#include "bus-api/errors.h"
 #include "bus-api/names.h"
 #include "daemon/broker/attach.h"
 #include "daemon/broker/audit-entry.h"
@@ -51,6 +52,12 @@ static uint64_t now_usec(void)
 
 void audit_refused(const struct caller *c, const struct attach *a, const char *what)
 {
+    audit_refused_because(c, a, what, NULL);
+}
+
+void audit_refused_because(const struct caller *c, const struct attach *a, const char *what,
+                           const char *why)
+{
     struct broker *b = c->broker;
     struct audit_entry e;
 
@@ -60,14 +67,25 @@ void audit_refused(const struct caller *c, const struct attach *a, const char *w
     add_caller(&e, c->uid, c->name);
     audit_entry_add(&e, PTRACED_AUDIT_ACTION "=%s", what);
     audit_entry_add(&e, PTRACED_AUDIT_COUNT "=1");
+    if (why)
+        audit_entry_add(&e, PTRACED_AUDIT_REASON "=%s", why);
     if (a)
         add_target(&e, a->asked.pid, a->asked.executable, a->wish.observe);
     if (a)
-        audit_entry_finish(&e, b, "User %u (%s) may not %s process %d (%s): refused %s", c->uid,
+        audit_entry_finish(&e, b, "User %u (%s) may not %s process %d (%s): refused %s%s%s", c->uid,
                            c->name, access_name(a->wish.observe), a->asked.pid,
-                           a->asked.executable ? a->asked.executable : a->asked.comm, what);
+                           a->asked.executable ? a->asked.executable : a->asked.comm, what,
+                           why ? ": " : "", why ? why : "");
     else
-        audit_entry_finish(&e, b, "User %u (%s) is refused %s", c->uid, c->name, what);
+        audit_entry_finish(&e, b, "User %u (%s) is refused %s%s%s", c->uid, c->name, what,
+                           why ? ": " : "", why ? why : "");
+}
+
+int audit_limit(const struct caller *c, sd_bus_message *call, int r, const sd_bus_error *error)
+{
+    if (r < 0 && c && sd_bus_error_has_name(error, PTRACED_ERROR_LIMIT_EXCEEDED))
+        audit_refused_because(c, NULL, sd_bus_message_get_member(call), error->message);
+    return r;
 }
 
 void audit_granted(const struct attach *a, const char *action)
@@ -95,8 +113,8 @@ void audit_renewed(const struct clearance *by, const struct target *t, const cha
     const char *program = t->executable ? t->executable : t->comm;
     struct audit_entry e;
 
-    if (!is_told(c->broker) ||
-        !(granted ? audit_user_renewed(c->broker, c->uid) : audit_user_refused(c->broker, c->uid)))
+    if (!is_told(c->broker) || !(granted ? audit_user_permitted(c->broker, c->uid)
+                                         : audit_user_refused(c->broker, c->uid)))
         return;
     audit_entry_begin(&e, granted ? PTRACED_AUDIT_GRANT_ID : PTRACED_AUDIT_REFUSAL_ID,
                       granted ? LOG_INFO : LOG_NOTICE);
@@ -112,27 +130,60 @@ void audit_renewed(const struct clearance *by, const struct target *t, const cha
                        t->pid, program, granted ? "allows" : "refuses", action);
 }
 
-void audit_permitted(const struct caller *c, const char *action, const char *session, pid_t pid,
-                     const char *executable)
+static void add_question(struct audit_entry *e, const struct caller *c,
+                         const struct audit_question *q)
 {
-    struct audit_entry e;
+    add_caller(e, c->uid, c->name);
+    audit_entry_add(e, PTRACED_AUDIT_ACTION "=%s", q->action);
+    if (*q->session)
+        audit_entry_add(e, PTRACED_AUDIT_SESSION "=%s", q->session);
+    if (q->pid > 0)
+        audit_entry_add(e, PTRACED_AUDIT_PID "=%d", q->pid);
+    if (q->executable)
+        audit_entry_add(e, PTRACED_AUDIT_EXECUTABLE "=%s", q->executable);
+}
 
-    if (!is_told(c->broker))
+static const char *describe(const struct audit_question *q, char text[static 1024])
+{
+    if (q->pid > 0)
+        snprintf(text, 1024, "use process %d (%s)", q->pid,
+                 q->executable ? q->executable : "a program");
+    else if (*q->session)
+        snprintf(text, 1024, "manage session %s", q->session);
+    else
+        snprintf(text, 1024, "see what %s",
+                 strcmp(q->action, PTRACED_ACTION_LIST) == 0 ? "its user traces" : "others trace");
+    return text;
+}
+
+void audit_permitted(const struct caller *c, const struct audit_question *q)
+{
+    struct broker *b = c->broker;
+    struct audit_entry e;
+    char text[1024];
+
+    if (!is_told(b) ||
+        !(*q->session ? audit_user_permitted(b, c->uid) : audit_user_listed(b, c->uid, q->action)))
         return;
     audit_entry_begin(&e, PTRACED_AUDIT_GRANT_ID, LOG_INFO);
-    add_caller(&e, c->uid, c->name);
-    audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", session);
-    audit_entry_add(&e, PTRACED_AUDIT_ACTION "=%s", action);
-    if (pid > 0)
-        audit_entry_add(&e, PTRACED_AUDIT_PID "=%d", pid);
-    if (executable)
-        audit_entry_add(&e, PTRACED_AUDIT_EXECUTABLE "=%s", executable);
-    if (pid > 0)
-        audit_entry_finish(&e, c->broker, "User %u (%s) may use process %d (%s): polkit allows %s",
-                           c->uid, c->name, pid, executable ? executable : "a program", action);
-    else
-        audit_entry_finish(&e, c->broker, "User %u (%s) may manage session %s: polkit allows %s",
-                           c->uid, c->name, session, action);
+    add_question(&e, c, q);
+    audit_entry_finish(&e, b, "User %u (%s) may %s: polkit allows %s", c->uid, c->name,
+                       describe(q, text), q->action);
+}
+
+void audit_forbidden(const struct caller *c, const struct audit_question *q)
+{
+    struct broker *b = c->broker;
+    struct audit_entry e;
+    char text[1024];
+
+    if (!is_told(b) || !audit_user_refused(b, c->uid))
+        return;
+    audit_entry_begin(&e, PTRACED_AUDIT_REFUSAL_ID, LOG_NOTICE);
+    add_question(&e, c, q);
+    audit_entry_add(&e, PTRACED_AUDIT_COUNT "=1");
+    audit_entry_finish(&e, b, "User %u (%s) may not %s: refused %s", c->uid, c->name,
+                       describe(q, text), q->action);
 }
 
 static void note_attach(struct attachment *a, const struct attach *by)

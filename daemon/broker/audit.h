@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include <systemd/sd-bus.h>
+
 struct attach;
 struct attachment;
 struct broker;
@@ -22,13 +24,26 @@ void audit_granted(const struct attach *a, const char *action);
 void audit_renewed(const struct clearance *by, const struct target *t, const char *action,
                    bool granted);
 
-/* The same, for a call of its own: about a process, or (pid 0) a session. The executable may be
- * NULL. */
-void audit_permitted(const struct caller *c, const char *action, const char *session, pid_t pid,
-                     const char *executable);
+/* What polkit was asked for one call. */
+struct audit_question {
+    const char *action;
+    const char *session;    /* "": it is of a list */
+    pid_t pid;              /* 0: it is of the session */
+    const char *executable; /* NULL: unknown */
+};
 
-/* `what` was asked for, a polkit action or a method, and is refused. The attach may be NULL. */
+void audit_permitted(const struct caller *c, const struct audit_question *q);
+void audit_forbidden(const struct caller *c, const struct audit_question *q);
+
+/* `what` was asked for, a polkit action or a method, and is refused; `why` is what the caller is
+ * told. The attach may be NULL. */
 void audit_refused(const struct caller *c, const struct attach *a, const char *what);
+void audit_refused_because(const struct caller *c, const struct attach *a, const char *what,
+                           const char *why);
+
+/* A call comes to `r` and, where that is negative, to the error. One that says LimitExceeded is a
+ * refusal too. Returns r. The caller may be NULL: it has left. */
+int audit_limit(const struct caller *c, sd_bus_message *call, int r, const sd_bus_error *error);
 
 /* A session traces a process from now on. The attach that brought it there may be NULL: a child
  * that is followed. */

@@ -11,6 +11,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/paths.h"
 #include "daemon/broker/attach.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/clearance.h"
@@ -388,8 +389,10 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     int r;
 
     c->refused = c->refused && is_one_too_many(c);
-    if (flow_is_hopeless(c) || (c->refused && !flow_stays_forgettable(c, ANSWER_BYTES)))
+    if (flow_is_hopeless(c) || (c->refused && !flow_stays_forgettable(c, ANSWER_BYTES))) {
+        audit_refused_because(c, NULL, sd_bus_message_get_member(m), "it is not answered any more");
         return 1;
+    }
     r = flow_check_answer(c, 0, 0, error);
     flow_answered(c, ANSWER_BYTES, 0);
     if (r < 0 || !c->refused)
@@ -434,26 +437,11 @@ static int meet(struct broker *b, const char *sender, struct caller **ret, sd_bu
     return r < 0 ? r : 0;
 }
 
-/* Sees every message before the objects do. */
-static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+static int admit(struct broker *b, struct caller *c, sd_bus_message *m, sd_bus_error *ret_error)
 {
-    struct broker *b = userdata;
-    const char *sender = sd_bus_message_get_sender(m);
     struct unchecked *next;
-    struct caller *c;
     int r;
 
-    if (!sd_bus_message_is_method_call(m, NULL, NULL) ||
-        sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", NULL))
-        return 0;
-    if (!sender) /* no bus lets that through */
-        return 1;
-    c = caller_find(b, sender);
-    if (!c) {
-        r = meet(b, sender, &c, ret_error);
-        if (r != 0)
-            return r;
-    }
     r = check_call(m, ret_error);
     if (r < 0)
         return charge(c, m, NULL) == 1 ? 1 : r;
@@ -472,6 +460,30 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
     list_prepend(&b->callers, &c->callers);
     r = permit_has_come_back(c, m) ? 0 : charge(c, m, ret_error);
     return r != 0 ? r : permit_first(c, m, ret_error);
+}
+
+/* Sees every message before the objects do. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
+{
+    struct broker *b = userdata;
+    const char *sender = sd_bus_message_get_sender(m);
+    struct caller *c;
+    int r;
+
+    if (!sd_bus_message_is_method_call(m, NULL, NULL) ||
+        sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", NULL))
+        return 0;
+    if (!sender) /* no bus lets that through */
+        return 1;
+    c = caller_find(b, sender);
+    if (!c) {
+        const struct caller stranger = {.broker = b, .uid = (uid_t)-1, .name = (char[]){"-"}};
+
+        r = audit_limit(&stranger, m, meet(b, sender, &c, ret_error), ret_error);
+        if (r != 0)
+            return r;
+    }
+    return audit_limit(c, m, admit(b, c, m, ret_error), ret_error);
 }
 
 int callers_start(struct broker *b)

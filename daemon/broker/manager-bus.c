@@ -10,6 +10,7 @@
 #include "bus-api/names.h"
 #include "bus-api/paths.h"
 #include "config.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/bus.h"
@@ -89,6 +90,15 @@ static int create_session(struct broker *b, struct caller *c, const struct creat
     return 0;
 }
 
+static int check_limits(struct broker *b, const struct caller *c, sd_bus_error *error)
+{
+    int r = caller_check_user(c, error);
+
+    if (r >= 0)
+        r = limit_check(LIMIT_SESSIONS, session_count(b, c->uid), error);
+    return r < 0 || auth_is_unlimited(c) ? r : audit_user_session(b, c->uid, error);
+}
+
 static int method_create_session(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct broker *b = userdata;
@@ -107,12 +117,7 @@ static int method_create_session(sd_bus_message *m, void *userdata, sd_bus_error
     if (b->idle.leaving)
         return sd_bus_error_set(error, PTRACED_ERROR_TIMED_OUT,
                                 "The service is just ending, since nobody needed it; call again");
-    r = caller_check_user(c, error);
-    if (r < 0)
-        return r;
-    r = limit_check(LIMIT_SESSIONS, session_count(b, c->uid), error);
-    if (r >= 0 && !auth_is_unlimited(c))
-        r = audit_user_session(b, c->uid, error);
+    r = audit_limit(c, m, check_limits(b, c, error), error);
     if (r < 0)
         return r;
     r = create_session(b, c, &options, &s, error);
@@ -359,7 +364,7 @@ static int method_list_tracees(sd_bus_message *m, void *userdata, sd_bus_error *
     if (!l)
         return -ENOMEM;
     *l = (struct listing){.call = m, .uid = c->uid, .permits = c->permits};
-    r = describe_all(b, c, l, error);
+    r = audit_limit(c, m, describe_all(b, c, l, error), error);
     if (r < 0)
         free(l);
     return r;

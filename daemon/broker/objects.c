@@ -7,6 +7,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "bus-api/paths.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/bus.h"
@@ -209,13 +210,14 @@ static int get_managed_objects(struct broker *b, sd_bus_message *call, sd_bus_er
 static int on_root_call(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct broker *b = userdata;
+    const struct caller *c = caller_of(b, m);
     int r;
 
     if (sd_bus_message_is_method_call(m, PTRACED_MANAGER_INTERFACE, NULL))
         return 0;
     if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"))
-        return get_managed_objects(b, m, error);
-    r = auth_check(caller_of(b, m), NULL, m, error);
+        return audit_limit(c, m, get_managed_objects(b, m, error), error);
+    r = auth_check(c, NULL, m, error);
     return r < 0 ? r : 0;
 }
 

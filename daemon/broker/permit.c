@@ -118,17 +118,27 @@ static void come_back(struct permit_wait *w)
     wait_free(w);
 }
 
+static struct audit_question question_of(const struct permit_wait *w)
+{
+    return (struct audit_question){
+        .action = w->action,
+        .session = w->session,
+        .pid = w->pid,
+        .executable = w->executable,
+    };
+}
+
 static void refuse(struct permit_wait *w, enum polkit_verdict verdict, const char *why)
 {
     const char *member = sd_bus_message_get_member(w->message);
-    struct caller *c = w->caller;
+    const struct audit_question q = question_of(w);
     char about[PTRACED_SESSION_ID_MAX + 64];
 
     if (w->pid > 0)
         snprintf(about, sizeof(about), "process %d", w->pid);
     else
         snprintf(about, sizeof(about), "session %s, which is user %u's,", w->session, w->owner);
-    audit_refused(c, NULL, w->action);
+    audit_forbidden(w->caller, &q);
     if (verdict == POLKIT_CHALLENGE)
         sd_bus_reply_method_errorf(
             w->message, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
@@ -158,7 +168,7 @@ static int give_events(const struct permit_wait *w)
 static void on_answer(enum polkit_verdict verdict, const char *why, void *userdata)
 {
     struct permit_wait *w = userdata;
-
+    const struct audit_question q = question_of(w);
     bool is_needed = w->wanted.manage || w->wanted.memory || w->wanted.events;
 
     w->check = NULL;
@@ -171,8 +181,10 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
         wait_free(w);
         return;
     }
-    if (is_needed)
-        audit_permitted(w->caller, w->action, w->session, w->pid, w->executable);
+    if (verdict == POLKIT_YES)
+        audit_permitted(w->caller, &q);
+    else
+        audit_forbidden(w->caller, &q);
     if (w->wanted.manage)
         w->got.manage = true;
     else if (w->wanted.memory)

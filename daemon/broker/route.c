@@ -7,6 +7,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "bus-api/paths.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
@@ -77,6 +78,17 @@ static void charge_error(const struct routed *d, const sd_bus_error *error)
         flow_answered(c, strlen(error->message), 0);
 }
 
+/* By the tracer: an observer is refused what takes control, and there are limits of its own. */
+static void tell_refusal(const struct routed *d, const sd_bus_error *error)
+{
+    const struct caller *c = caller_of(d->session->broker, d->call);
+
+    if (c && sd_bus_error_has_name(error, PTRACED_ERROR_NOT_PERMITTED))
+        audit_refused_because(c, NULL, sd_bus_message_get_member(d->call), error->message);
+    else
+        audit_limit(c, d->call, -ECANCELED, error);
+}
+
 static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *userdata)
 {
     _cleanup_(routed_freep) struct routed *d = userdata;
@@ -90,12 +102,15 @@ static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *u
         sd_bus_message_is_method_call(d->call, PTRACED_PROCESS_INTERFACE, "Detach"))
         events_forget(d->session, d->pid);
 
+    if (error)
+        tell_refusal(d, error);
     if (!sd_bus_message_get_expect_reply(d->call))
         return;
     if (error && error->message)
         charge_error(d, error);
     r = error ? sd_bus_reply_method_error(d->call, error)
               : copy_answer(d->session->broker, d->call, answer, &failure);
+    audit_limit(caller_of(d->session->broker, d->call), d->call, r, &failure);
     if (r < 0)
         sd_bus_reply_method_errno(d->call, r, &failure);
 }
@@ -117,6 +132,15 @@ static int copy_call(struct tracer *t, sd_bus_message *call, sd_bus_message **re
     return 0;
 }
 
+static int refuse_descriptor(const struct caller *c, sd_bus_message *call, sd_bus_error *error)
+{
+    const char *member = sd_bus_message_get_member(call);
+    int r = sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "%s takes no descriptor", member);
+
+    audit_refused_because(c, NULL, member, error->message);
+    return r;
+}
+
 /* What a call carries is kept until it is answered, once as it came and once as it goes on. */
 static int check_size(const struct session *s, const struct caller *c, sd_bus_message *call,
                       size_t *ret_bytes, sd_bus_error *error)
@@ -127,8 +151,7 @@ static int check_size(const struct session *s, const struct caller *c, sd_bus_me
     if (r < 0)
         return r;
     if (size.n_fds > 0)
-        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "%s takes no descriptor",
-                                 sd_bus_message_get_member(call));
+        return refuse_descriptor(c, call, error);
     *ret_bytes = size.n_bytes;
     if (auth_is_unlimited(c) || flight_count_bytes(s->broker, s->uid) + size.n_bytes <=
                                     (size_t)limit_value(LIMIT_FLIGHT) * 1024)
@@ -260,10 +283,8 @@ static int check_standard(const struct caller *c, const struct session *s, sd_bu
     return r < 0 ? r : 0;
 }
 
-static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error)
+static int handle(struct broker *b, struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
-    struct broker *b = userdata;
-    struct caller *c = caller_of(b, m);
     struct ptraced_path path;
     struct session *s;
 
@@ -286,6 +307,14 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error)
         break;
     }
     return 0;
+}
+
+static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct broker *b = userdata;
+    struct caller *c = caller_of(b, m);
+
+    return audit_limit(c, m, handle(b, c, m, error), error);
 }
 
 int route_add(struct broker *b)

@@ -7,6 +7,7 @@
 #include "bus-api/names.h"
 #include "bus-api/paths.h"
 #include "daemon/broker/attach.h"
+#include "daemon/broker/audit.h"
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/bus.h"
@@ -21,29 +22,33 @@
 static int method_attach_process(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct session *s = userdata;
+    struct caller *c = caller_of(s->broker, m);
 
-    return attach_process(s, caller_of(s->broker, m), m, error);
+    return audit_limit(c, m, attach_process(s, c, m, error), error);
 }
 
 static int method_attach_process_fd(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct session *s = userdata;
+    struct caller *c = caller_of(s->broker, m);
 
-    return attach_process_fd(s, caller_of(s->broker, m), m, error);
+    return audit_limit(c, m, attach_process_fd(s, c, m, error), error);
 }
 
 static int method_attach_thread(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct session *s = userdata;
+    struct caller *c = caller_of(s->broker, m);
 
-    return attach_thread(s, caller_of(s->broker, m), m, error);
+    return audit_limit(c, m, attach_thread(s, c, m, error), error);
 }
 
 static int method_authorize_process(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct session *s = userdata;
+    struct caller *c = caller_of(s->broker, m);
 
-    return attach_authorize_process(s, caller_of(s->broker, m), m, error);
+    return audit_limit(c, m, attach_authorize_process(s, c, m, error), error);
 }
 
 /* ---- What goes to all tracers of the session ---- */
@@ -74,17 +79,17 @@ static int broadcast(struct session *s, sd_bus_message *call, const char *member
 {
     _cleanup_(broadcast_freep) struct broadcast *o = NULL;
     _cleanup_(gather_freep) struct gather *g = NULL;
-    uid_t uid = caller_of(s->broker, call)->uid;
+    const struct caller *c = caller_of(s->broker, call);
     int r;
 
-    r = gather_check(s->broker, uid, error);
+    r = audit_limit(c, call, gather_check(s->broker, c->uid, error), error);
     if (r < 0)
         return r;
     o = malloc(sizeof(*o));
     if (!o)
         return -ENOMEM;
     *o = (struct broadcast){.session = session_ref(s), .call = sd_bus_message_ref(call)};
-    r = gather_new(s->broker, uid, done, o, &g);
+    r = gather_new(s->broker, c->uid, done, o, &g);
     if (r < 0)
         return r;
     r = gather_session_call(g, s, member, rest);
@@ -100,9 +105,10 @@ static void on_all_done(struct gather *g, void *userdata)
     _cleanup_(broadcast_freep) struct broadcast *o = userdata;
     const sd_bus_error *error = gather_first_error(g);
 
-    if (error)
+    if (error) {
+        audit_limit(caller_of(g->broker, o->call), o->call, -ECANCELED, error);
         sd_bus_reply_method_error(o->call, error);
-    else
+    } else
         sd_bus_reply_method_return(o->call, NULL);
 }
 
@@ -154,6 +160,7 @@ static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *erro
 
     /* Each of its tracers is sent a copy. */
     r = measure_check(m, CONTINUE_BYTES_MAX, &size, error);
+    audit_limit(caller_of(s->broker, m), m, r, error);
     if (r >= 0)
         r = options_read(m, rules, ELEMENTSOF(rules), error);
     if (r < 0)
@@ -226,7 +233,7 @@ static int method_subscribe(sd_bus_message *m, void *userdata, sd_bus_error *err
     if (r >= 0)
         r = session_subscribe(s, c, error);
     if (r < 0)
-        return r;
+        return audit_limit(c, m, r, error);
     return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -268,9 +275,9 @@ static int method_get_event(sd_bus_message *m, void *userdata, sd_bus_error *err
     r = auth_check(c, s, m, error);
     if (r >= 0)
         r = caller_check_user(c, error);
-    if (r < 0)
-        return r;
-    return events_get(s, c, m, 0, 0, timeout_usec, error);
+    if (r >= 0)
+        r = events_get(s, c, m, 0, 0, timeout_usec, error);
+    return audit_limit(c, m, r, error);
 }
 
 /* ---- Properties ---- */

@@ -11,11 +11,11 @@ import harness
 import polkit
 import wire
 from client import options
-from policy import ASK_ME, GAMES, NEWS, Policy
+from policy import ACCESS_DENIED, ASK_ME, GAMES, NEWS, Policy, Service
 
 
-class Journal(Policy):
-    """What is written; tests/system looks at the journal itself."""
+class Written(Policy):
+    """What the tests of it share; tests/system looks at the journal itself."""
 
     def log(self):
         return self.service.daemons.logs().get("broker.log", "")
@@ -24,6 +24,17 @@ class Journal(Policy):
         self.assert_wait(lambda: any(all(part in line for part in parts) for line in self.log().splitlines()),
                          f"one line has all of {parts}; there is:\n{self.log()}")
 
+    def assert_refusal_logged(self, user, *parts):
+        self.assert_logged(f"User {pwd.getpwnam(user).pw_uid} ", "refused", *parts)
+
+    def proof_of(self, user, pid):
+        with polkit.acting_as(user):
+            fd = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        self.addCleanup(os.close, fd)
+        return wire.Variant("h", fd)
+
+
+class Journal(Written):
     def test_grant_attach_and_release_name_who_and_what(self):
         tracee = self.tracee_of(GAMES)
         session = self.session_of(GAMES)
@@ -120,7 +131,187 @@ class Journal(Policy):
             self.assert_error("NoSuchProcess", roots.attach, gone.pid)
 
 
-del Policy
+class Attaching(Written):
+    """Each way to be granted or refused an attach has its entry."""
+
+    def test_proof_is_a_grant(self):
+        tracee = self.tracee_of(NEWS)
+        self.session_of(NEWS).attach(tracee.pid, proof=self.proof_of(NEWS, tracee.pid))
+        self.assert_logged(f"User {pwd.getpwnam(NEWS).pw_uid} ", f"control process {tracee.pid} ({tracee.program})",
+                           "it has sent a proof")
+
+    def test_other_connection_that_gets_the_events_is_named(self):
+        session = self.session_of(GAMES, lifetime="persistent")
+        listener = self.service.connect_as(GAMES).session(session.id)
+        listener.call("Subscribe")
+        self.assert_error(ACCESS_DENIED, session.attach, self.tracee_of(GAMES).pid)
+        self.assert_refusal_logged(GAMES, "refused Attach", f"gets the events of session {session.id}")
+
+    def test_process_that_is_not_what_polkit_was_asked_about_any_more(self):
+        tracee = self.tracee_of(NEWS, "allowed", "executes", mode=0o4755)
+        session = self.session_of(NEWS, lifetime="persistent")
+        session.attach(tracee.pid, proof=self.proof_of("root", tracee.pid)) # as who may trace it could have it
+        again = self.service.connect_as(NEWS).session(session.id)
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+        try:
+            serial = again.send("AuthorizeProcess", "ua{sv}", tracee.pid, options())
+            again.client.manager.call("GetSession", "s", session.id) # it has come along,
+            self.new_session().attach(self.tracee_of(NEWS, "b").pid) # and what the keeper is asked first, too
+            tracee.say(self.program("another"))
+            self.assertEqual(tracee.listen(), "ready")
+        finally:
+            os.kill(self.service.polkit.pid, signal.SIGCONT)
+        error = self.assert_error("NotPermitted", again.client.reply, serial)
+        self.assertIn("no longer what polkit was asked about", error.message)
+        self.assert_refusal_logged(NEWS, f"process {tracee.pid} ({tracee.program})", "refused Attach")
+
+
+class Limits(Written):
+    """Who has reached one, and which."""
+
+    def test_limit_of_the_broker(self):
+        session = self.session_of(GAMES)
+        for _ in range(63):
+            session.client.create_session()
+        self.assert_error("LimitExceeded", session.client.create_session)
+        self.assert_refusal_logged(GAMES, f"({self.name_of(session)})", "refused CreateSession", "SessionsMax")
+
+    def name_of(self, session):
+        return session.client.connection.name
+
+    def test_limit_of_a_tracer(self):
+        process = self.session_of(GAMES).attach(self.tracee_of(GAMES).pid)
+        self.assert_error("LimitExceeded", process.read_memory, 4096, 1 << 30)
+        self.assert_refusal_logged(GAMES, "refused ReadMemory", "MemoryMessageMax")
+
+    def test_questions(self):
+        tracee, session = self.tracee_of(GAMES), self.session_of(GAMES)
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+        try:
+            serials = [session.send("AttachProcess", "ua{sv}", tracee.pid, options()) for _ in range(17)]
+            self.assert_error("LimitExceeded", session.client.reply, serials.pop())
+        finally:
+            os.kill(self.service.polkit.pid, signal.SIGCONT)
+        for serial in serials:
+            session.client.reply(serial)
+        self.assert_refusal_logged(GAMES, "refused AttachProcess", "QuestionsMax")
+
+    def test_size_of_a_call(self):
+        client = self.service.connect_as(GAMES)
+        client.list_sessions()
+        self.assert_error("LimitExceeded", client.manager.call, "ListSessions", "ay", bytes(4 << 20))
+        self.assert_refusal_logged(GAMES, "refused ListSessions")
+
+    def test_calls_of_one_who_is_not_known_yet(self):
+        """It may be anybody, so that they are counted alone."""
+        one = self.service.connect_as(GAMES)
+        os.kill(self.service.broker.pid, signal.SIGSTOP)
+        try: # so that all calls are there before the bus is asked whose they are
+            serials = [one.manager.send("GetSession", "s", "s1") for _ in range(74)]
+            self.new_bus_round_trip(one)
+        finally:
+            os.kill(self.service.broker.pid, signal.SIGCONT)
+        for serial in serials[:64]:
+            self.assert_error("NoSuchSession", one.reply, serial)
+        for serial in serials[64:]:
+            self.assertIn("UncheckedMax", self.assert_error("LimitExceeded", one.reply, serial).message)
+        self.assert_wait(lambda: "Other users were refused 10 times" in self.log(), "they are counted", 15)
+
+    def new_bus_round_trip(self, one):
+        """The bus has taken what was sent before."""
+        self.service.has_name(one.connection)
+
+
+class Routed(Written):
+    """What a call to a traced process is refused."""
+
+    def test_descriptor(self):
+        process = self.session_of(GAMES).attach(self.tracee_of(GAMES).pid)
+        null = os.open(os.devnull, os.O_RDONLY)
+        self.addCleanup(os.close, null)
+        self.assert_error("org.freedesktop.DBus.Error.InvalidArgs", process.call, "Continue", "a{sv}",
+                          {"mode": wire.Variant("h", null)})
+        self.assert_refusal_logged(GAMES, "refused Continue", "takes no descriptor")
+
+    def test_control_by_an_observer(self):
+        process = self.session_of(NEWS).attach(self.tracee_of(NEWS).pid, access="observe")
+        self.assert_error("NotPermitted", process.kill)
+        self.assert_refusal_logged(NEWS, "refused Kill", "only observe")
+
+
+class PermittingService(Service):
+    rules = Service.rules + f"""
+    if (subject.user == "{NEWS}" && (action.id == "org.ptraced.Tracer1.manage" ||
+                                     action.id == "org.ptraced.Tracer1.list-other"))
+        return polkit.Result.YES;
+    if (subject.user == "{GAMES}" && action.id == "org.ptraced.Tracer1.list")
+        return polkit.Result.NO;
+    if (action.id == "org.ptraced.Tracer1.open-memory" && action.lookup("executable").indexOf("/open") >= 0)
+        return polkit.Result.YES;
+    """
+
+
+class Permissions(Written):
+    """What polkit answers about lists, sessions and memory."""
+
+    service_class = PermittingService
+
+    def setUp(self):
+        super().setUp()
+        self.games, self.news = (f"User {pwd.getpwnam(name).pw_uid} " for name in (GAMES, NEWS))
+
+    def test_lists(self):
+        session = self.session_of(GAMES, lifetime="persistent")
+        session.attach(self.tracee_of(GAMES).pid)
+        manager, other = self.service.connect_as(NEWS), self.service.connect_as(GAMES)
+        for _ in range(20):
+            manager.list_sessions()
+        other.manager.call("ListTracees")
+        self.assert_logged(self.news, "may see what others trace: polkit allows org.ptraced.Tracer1.list-other")
+        self.assert_logged(self.games, "may not see what its user traces: refused org.ptraced.Tracer1.list")
+        self.assert_wait(lambda: f"{self.news}was permitted something 19 more times" in self.log(), "they are counted", 15)
+        self.assertEqual(self.log().count("may see what others trace"), 1)
+
+    def test_sessions(self):
+        session, mine = (self.session_of(user, lifetime="persistent") for user in (GAMES, NEWS))
+        self.service.connect_as(NEWS).session(session.id).call("DetachAll")
+        self.assert_error(ASK_ME, self.service.connect_as(GAMES).session(mine.id).close)
+        self.assert_logged(self.news, f"may manage session {session.id}: polkit allows org.ptraced.Tracer1.manage")
+        self.assert_logged(self.games, f"may not manage session {mine.id}: refused org.ptraced.Tracer1.manage")
+
+    def test_memory(self):
+        opened, kept = (self.tracee_of(GAMES, name) for name in ("opened", "kept"))
+        session = self.session_of(GAMES)
+        os.close(session.attach(opened.pid).call("OpenMaps"))
+        self.assert_error(ASK_ME, session.attach(kept.pid).call, "OpenMaps")
+        self.assert_logged(self.games, f"may use process {opened.pid} ({opened.program}): polkit allows "
+                                       "org.ptraced.Tracer1.open-memory")
+        self.assert_logged(self.games, f"may not use process {kept.pid} ({kept.program}): refused "
+                                       "org.ptraced.Tracer1.open-memory")
+
+
+class YamaService(Service):
+    """Whose keeper finds a machine with Yama, at its last scope."""
+
+    def keeper_command(self):
+        os.makedirs(self.path("kernel/yama"))
+        with open(self.path("kernel/yama/ptrace_scope"), "w") as f:
+            f.write("3\n")
+        return ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c",
+                'mount --bind "$0" /proc/sys/kernel && exec "$@"', self.path("kernel"), *super().keeper_command()]
+
+
+class WhereNobodyTraces(Written):
+    service_class = YamaService
+
+    def test_refusal_names_the_setting(self):
+        tracee = self.tracee_of(GAMES)
+        error = self.assert_error("NotSupported", self.session_of(GAMES).attach, tracee.pid)
+        self.assertIn("kernel.yama.ptrace_scope", error.message)
+        self.assert_refusal_logged(GAMES, f"process {tracee.pid} ", "kernel.yama.ptrace_scope is 3")
+
+
+del Policy, Written
 
 if __name__ == "__main__":
     harness.main()

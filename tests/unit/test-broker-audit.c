@@ -6,6 +6,7 @@
 
 #include "bus-api/errors.h"
 #include "bus-api/macro.h"
+#include "bus-api/names.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/limits.h"
 #include "tests/unit/bus-fixture.h"
@@ -106,6 +107,32 @@ static void children_are_told_of_and_then_counted(void **state)
     assert_non_null(strstr(said, "User 1000 followed 1 more children and released 2"));
 }
 
+static void permissions_are_told_of_and_then_counted(void **state)
+{
+    unsigned n = 0;
+
+    while (audit_user_permitted(&broker, USER))
+        n++;
+    assert_int_equal(n, 600);
+    assert_true(audit_user_permitted(&broker, USER + 1));
+    end_audit();
+    assert_non_null(strstr(said, "User 1000 was permitted something 1 more times"));
+    assert_null(strstr(said, "User 1001"));
+}
+
+static void lists_are_counted_each_for_itself(void **state)
+{
+    assert_true(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST));
+    assert_true(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER));
+    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST));
+    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER));
+    assert_true(audit_user_permitted(&broker, USER));
+    assert_true(audit_user_refused(&broker, USER));
+    end_audit();
+    assert_non_null(strstr(said, "User 1000 was permitted something 2 more times"));
+    assert_null(strstr(said, "refused"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +142,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(attaches_of_one_user_are_bounded_and_not_those_of_another,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(children_are_told_of_and_then_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(permissions_are_told_of_and_then_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(lists_are_counted_each_for_itself, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("audit", tests, NULL, NULL);
