@@ -398,9 +398,10 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     if (r < 0 || !c->refused)
         return r;
     return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                             "Too many programs of user %u use the service, or do not read what it "
-                             "answers; end some of them first",
-                             c->uid);
+                             "The limit UserCallersMax is reached twice over: %u programs of user "
+                             "%u use the service, or do not read what it answers; end some of them "
+                             "first",
+                             2 * limit_value(LIMIT_USER_CALLERS), c->uid);
 }
 
 /* A path that is longer than any of ours would be in the error as well. */

@@ -187,13 +187,34 @@ static struct flow_answers unread_of(const struct caller *c)
                                  .n_fds = f->answers.n_fds + f->before.n_fds};
 }
 
+/* What one user may have, where all together have that much. */
+static struct flow_answers most_of_user(const struct flow_answers *all)
+{
+    if (all->n_bytes > ANSWER_BYTES_SHARED || all->n_fds > ANSWER_FDS_SHARED)
+        return (struct flow_answers){.n_bytes = ANSWER_BYTES_FIRST, .n_fds = ANSWER_FDS_FIRST};
+    return (struct flow_answers){.n_bytes = ANSWER_BYTES_USER, .n_fds = ANSWER_FDS_USER};
+}
+
 static bool has_room(const struct flow_answers *user, const struct flow_answers *all)
 {
-    bool is_scarce = all->n_bytes > ANSWER_BYTES_SHARED || all->n_fds > ANSWER_FDS_SHARED;
+    const struct flow_answers most = most_of_user(all);
 
     return all->n_bytes <= ANSWER_BYTES && all->n_fds <= ANSWER_FDS &&
-           user->n_bytes <= (is_scarce ? ANSWER_BYTES_FIRST : ANSWER_BYTES_USER) &&
-           user->n_fds <= (is_scarce ? ANSWER_FDS_FIRST : ANSWER_FDS_USER);
+           user->n_bytes <= most.n_bytes && user->n_fds <= most.n_fds;
+}
+
+static int refuse_answer(const struct caller *c, const struct flow_answers *user,
+                         const struct flow_answers *all, sd_bus_error *error)
+{
+    const struct flow_answers most = most_of_user(all);
+
+    return sd_bus_error_setf(
+        error, PTRACED_ERROR_LIMIT_EXCEEDED,
+        "The limit of unread answers is reached: user %u has %zu KiB and %u descriptors, and no "
+        "more than %zu KiB and %u may be unread now, or %u KiB and %u of all users; read some "
+        "first, and answer the pings among them, as D-Bus libraries do",
+        c->uid, user->n_bytes / 1024, user->n_fds, most.n_bytes / 1024, most.n_fds,
+        ANSWER_BYTES / 1024, ANSWER_FDS);
 }
 
 int flow_check_answer(const struct caller *c, size_t n_bytes, unsigned n_fds, sd_bus_error *error)
@@ -214,11 +235,9 @@ int flow_check_answer(const struct caller *c, size_t n_bytes, unsigned n_fds, sd
     }
     if (has_room(&user, &all))
         return 0;
-    return sd_bus_error_setf(
-        error, PTRACED_ERROR_LIMIT_EXCEEDED,
-        "User %u has answers with %zu KiB and %u descriptors unread; read some "
-        "first, and answer the pings among them, as D-Bus libraries do",
-        c->uid, (user.n_bytes - n_bytes) / 1024, user.n_fds - n_fds);
+    user.n_bytes -= n_bytes;
+    user.n_fds -= n_fds;
+    return refuse_answer(c, &user, &all, error);
 }
 
 bool flow_is_hopeless(const struct caller *c)

@@ -93,7 +93,7 @@ int measure_check(sd_bus_message *m, size_t max, struct measure *ret, sd_bus_err
     if (r != -E2BIG)
         return r;
     return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                             "What %s is called with is too large: it can be about %zu KiB; use "
-                             "several calls",
+                             "The limit of what a call carries is reached: %s can be called with "
+                             "about %zu KiB; use several calls",
                              sd_bus_message_get_member(m), max / 1024);
 }

@@ -153,18 +153,20 @@ static int set_take_error(sd_bus_error *error, int r, uid_t user, unsigned max)
                                  max, user);
     case -EDQUOT:
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "%u processes are being traced, which is the most that can be; "
-                                 "detach from some first",
+                                 "The limit of all users' tracers is reached: there are %u, one "
+                                 "for each tree of processes; detach from some first",
                                  KEEPER_TRACERS_MAX);
     case -EMFILE:
     case -ENFILE:
         return sd_bus_error_set(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                "Cannot start a tracer: the limit of open files is reached; detach "
-                                "from some processes first, or raise it (LimitNOFILE=)");
+                                "Cannot start a tracer: the keeper's limit of open files "
+                                "(LimitNOFILE=) is reached; detach from some processes first, or "
+                                "raise it");
     case -EAGAIN:
-        return sd_bus_error_set(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                "Cannot start a tracer: the limit of processes is reached; detach "
-                                "from some processes first, or raise it (TasksMax=)");
+        return sd_bus_error_set(
+            error, PTRACED_ERROR_LIMIT_EXCEEDED,
+            "Cannot start a tracer: the keeper's limit of processes (TasksMax=) "
+            "is reached; detach from some processes first, or raise it");
     default:
         return sd_bus_error_set_errnof(error, r, "Cannot start a tracer: %s", strerror(-r));
     }

@@ -74,7 +74,8 @@ static int refuse_stop(const struct attachment *a, sd_bus_error *error)
         error, PTRACED_ERROR_LIMIT_EXCEEDED,
         "This session only observes process %d, and has stopped it for as long "
         "as that may be: a second, of which half as much comes back while it "
-        "runs; try again a little later",
+        "runs, and less of what is not its user's own (ObserveMSecMax); try again "
+        "a little later",
         a->process->pidref.pid);
 }
 

@@ -25,6 +25,9 @@ static int reply_file(sd_bus_message *m, const struct process *p, const char *na
 
     if (r >= 0 && size == 0)
         r = -ESRCH;
+    if (r == -E2BIG)
+        return memory_explain_limit(error, "ReadMaps", "MapsMax", max, "bytes",
+                                    "OpenMaps gives them as a file");
     if (r < 0)
         return memory_explain(error, r, p->pidref.pid, what);
     return memory_reply_bytes(m, bytes, size);
@@ -87,6 +90,10 @@ int files_method_get_command_line(sd_bus_message *m, void *userdata, sd_bus_erro
     if (r < 0)
         return r;
     r = image_read(p, "cmdline", PTRACED_COMMAND_LINE_MAX, &bytes, &size);
+    if (r == -E2BIG)
+        return memory_explain_limit(error, "GetCommandLine", "CommandLineMax",
+                                    PTRACED_COMMAND_LINE_MAX, "bytes",
+                                    "ReadMemory reads it where the process has it");
     if (r < 0)
         return memory_explain(error, r, p->pidref.pid, "read the command line");
     r = sd_bus_message_new_method_return(m, &reply);

@@ -258,12 +258,14 @@ class SystemService(Service):
         except FileNotFoundError:
             return None
 
+    def broker_command(self):
+        return ["setpriv", f"--reuid={self.user.pw_uid}", f"--regid={self.user.pw_gid}", "--clear-groups",
+                "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs",
+                self.daemons.paths["ptraced"], "--system", "--keeper=" + self.keeper_socket, *self.broker_options]
+
     def start_broker(self):
-        self.broker = self.spawn("broker", [
-            "setpriv", f"--reuid={self.user.pw_uid}", f"--regid={self.user.pw_gid}", "--clear-groups",
-            "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs",
-            self.daemons.paths["ptraced"], "--system", "--keeper=" + self.keeper_socket, *self.broker_options,
-        ], environment={"DBUS_SYSTEM_BUS_ADDRESS": self.address})
+        self.broker = self.spawn("broker", self.broker_command(),
+                                 environment={"DBUS_SYSTEM_BUS_ADDRESS": self.address})
         probe = wire.Connection.open(self.bus_socket)
         try:
             if not wait_until(lambda: self.has_name(probe) or self.broker.poll() is not None):
