@@ -79,6 +79,9 @@
 /* Values of the option access. */
 #define PTRACED_ACCESS_OBSERVE "observe"
 #define PTRACED_ACCESS_CONTROL "control"
+/* What polkit is told besides, of what is no attach. */
+#define PTRACED_ACCESS_LIST "list"
+#define PTRACED_ACCESS_MANAGE "manage"
 
 /* polkit actions. */
 #define PTRACED_ACTION_LIST "org.ptraced.Tracer1.list"

@@ -118,9 +118,6 @@ static int ask(struct attach *a, sd_bus_error *error)
         access_of(a),
         "requester",
         *a->asker ? a->asker : "a program that has ended",
-        "polkit.message",
-        "Authentication is required to let $(requester) $(access) $(executable) (process $(pid) of "
-        "user $(user))",
         NULL,
     };
     const struct polkit_question q = {

@@ -16,7 +16,9 @@
 #include "daemon/broker/clearance.h"
 #include "daemon/broker/permit.h"
 #include "daemon/broker/polkit.h"
+#include "daemon/broker/requester.h"
 #include "daemon/broker/session.h"
+#include "daemon/broker/target.h"
 #include "daemon/broker/tracee.h"
 
 #define PROPERTIES "org.freedesktop.DBus.Properties"
@@ -34,16 +36,23 @@ struct permit_wait {
     pid_t pid;           /* of the process; 0: it is about none */
     uint64_t attachment; /* by which the session traces it, or did */
     bool is_of_gone;
+    uid_t user;       /* whose that is, or the session; (uid_t)-1: unknown */
+    char *pids;       /* of the process, or of all that the session traces */
     char *executable; /* NULL: unknown */
+    const char *access;
     bool own;
+    char requester[TARGET_COMM_MAX]; /* "": unknown */
+    struct requester *requester_look;
     struct polkit_check *check;
 };
 
 static void wait_free(struct permit_wait *w)
 {
     w->check = polkit_cancel(w->check);
+    w->requester_look = requester_cancel(w->requester_look);
     list_remove(&w->permit_waits);
     sd_bus_message_unref(w->message);
+    free(w->pids);
     free(w->executable);
     free(w);
 }
@@ -98,6 +107,12 @@ static void want_lists(const struct caller *c, struct permits *ret)
     }
 }
 
+/* A list is never asked about in a dialog. */
+static bool needs_people(const struct permits *p)
+{
+    return p->manage || p->memory || p->events;
+}
+
 static bool wants(const struct permits *p)
 {
     return p->list || p->list_other || p->manage || p->memory || p->events;
@@ -106,6 +121,13 @@ static bool wants(const struct permits *p)
 /* ---- Asking --------------------------------------------------------------------------------- */
 
 static int ask_next(struct permit_wait *w, sd_bus_error *error);
+
+static int explain(int r, sd_bus_error *error)
+{
+    return r >= 0 || sd_bus_error_is_set(error)
+               ? r
+               : sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %s", strerror(-r));
+}
 
 static void come_back(struct permit_wait *w)
 {
@@ -169,7 +191,7 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
 {
     struct permit_wait *w = userdata;
     const struct audit_question q = question_of(w);
-    bool is_needed = w->wanted.manage || w->wanted.memory || w->wanted.events;
+    bool is_needed = needs_people(&w->wanted);
 
     w->check = NULL;
     if (is_needed && verdict != POLKIT_YES) {
@@ -203,67 +225,152 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
         come_back(w);
 }
 
+/* For rules and dialogs: key, value, key, ..., NULL. */
+struct details {
+    const char *words[20];
+    size_t n;
+};
+
+static void tell(struct details *d, const char *key, const char *value)
+{
+    if (!value || d->n + 2 >= ELEMENTSOF(d->words))
+        return;
+    d->words[d->n++] = key;
+    d->words[d->n++] = value;
+}
+
+static const char *action_of(const struct permit_wait *w)
+{
+    if (w->wanted.manage)
+        return PTRACED_ACTION_MANAGE;
+    if (w->wanted.memory)
+        return w->own ? PTRACED_ACTION_OPEN_MEMORY : PTRACED_ACTION_OPEN_MEMORY_OTHER;
+    if (w->wanted.events)
+        return w->own ? PTRACED_ACTION_OBSERVE : PTRACED_ACTION_OBSERVE_OTHER;
+    return w->wanted.list ? PTRACED_ACTION_LIST : PTRACED_ACTION_LIST_OTHER;
+}
+
+static void tell_target(const struct permit_wait *w, struct details *d, const char *user)
+{
+    bool of_process = w->wanted.memory || w->wanted.events;
+
+    tell(d, "session", w->wanted.manage ? w->session : NULL);
+    tell(d, "pid", w->pids);
+    tell(d, "executable", w->executable ? w->executable : of_process ? "a program" : NULL);
+    tell(d, "user", w->user == (uid_t)-1 ? "unknown" : user);
+    tell(d, "requester", *w->requester ? w->requester : "a program that has ended");
+}
+
 static int ask_next(struct permit_wait *w, sd_bus_error *error)
 {
-    char owner[16], pid[16];
-    const char *const nothing[] = {NULL};
-    const char *const of_session[] = {
-        "session", w->session, "user", owner, "method", sd_bus_message_get_member(w->message), NULL,
-    };
-    const char *const of_events[] = {
-        "pid",
-        pid,
-        "executable",
-        w->executable ? w->executable : "a program",
-        "access",
-        PTRACED_ACCESS_OBSERVE,
-        "polkit.message",
-        "Authentication is required to take events of $(executable) (process $(pid), which has "
-        "ended)",
-        NULL,
-    };
-    const char *const of_process[] = {
-        "pid",
-        pid,
-        "executable",
-        w->executable ? w->executable : "a program",
-        "method",
-        sd_bus_message_get_member(w->message),
-        "polkit.message",
-        "Authentication is required to open the memory of $(executable) (process $(pid))",
-        NULL,
-    };
+    struct details d = {0};
+    char user[16];
     struct polkit_question q = {
-        .subject = w->caller->name, .uid = w->caller->uid, .details = nothing};
+        .subject = w->caller->name,
+        .uid = w->caller->uid,
+        .action = action_of(w),
+        .details = d.words,
+        .interactive = needs_people(&w->wanted) &&
+                       sd_bus_message_get_allow_interactive_authorization(w->message) > 0,
+    };
 
-    snprintf(owner, sizeof(owner), "%u", w->owner);
-    snprintf(pid, sizeof(pid), "%d", w->pid);
-    q.interactive = (w->wanted.manage || w->wanted.memory || w->wanted.events) &&
-                    sd_bus_message_get_allow_interactive_authorization(w->message) > 0;
-    if (w->wanted.manage) {
-        q.action = PTRACED_ACTION_MANAGE;
-        q.details = of_session;
-    } else if (w->wanted.memory) {
-        q.action = w->own ? PTRACED_ACTION_OPEN_MEMORY : PTRACED_ACTION_OPEN_MEMORY_OTHER;
-        q.details = of_process;
-    } else if (w->wanted.events) {
-        q.action = w->own ? PTRACED_ACTION_OBSERVE : PTRACED_ACTION_OBSERVE_OTHER;
-        q.details = of_events;
-    } else
-        q.action = w->wanted.list ? PTRACED_ACTION_LIST : PTRACED_ACTION_LIST_OTHER;
+    snprintf(user, sizeof(user), "%u", w->user);
+    tell(&d, "method", sd_bus_message_get_member(w->message));
+    tell(&d, "access", needs_people(&w->wanted) ? w->access : PTRACED_ACCESS_LIST);
+    if (needs_people(&w->wanted))
+        tell_target(w, &d, user);
+    else if (w->wanted.list)
+        tell(&d, "user", user);
+    if (w->wanted.events)
+        tell(&d, "polkit.message",
+             "Authentication is required to let $(requester) take events of $(executable) "
+             "(process $(pid) of user $(user), which has ended)");
     w->action = q.action;
     return polkit_ask(w->caller->broker, &q, on_answer, w, &w->check, error);
 }
 
-static void note_process(struct permit_wait *w, const struct attachment *a)
+static void on_requester(const char *comm, void *userdata)
+{
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+    struct permit_wait *w = userdata;
+    int r;
+
+    w->requester_look = NULL;
+    snprintf(w->requester, sizeof(w->requester), "%s", comm ? comm : "");
+    r = explain(ask_next(w, &error), &error);
+    if (r >= 0)
+        return;
+    audit_limit(w->caller, w->message, r, &error);
+    sd_bus_reply_method_errno(w->message, r, &error);
+    wait_free(w);
+}
+
+/* Only a dialog says who asks. */
+static int ask_first(struct permit_wait *w, sd_bus_error *error)
+{
+    int r = 0;
+
+    if (needs_people(&w->wanted))
+        r = requester_look(w->caller, on_requester, w, &w->requester_look);
+    return explain(r == 0 ? ask_next(w, error) : r, error);
+}
+
+/* ---- What it is about ----------------------------------------------------------------------- */
+
+/* Of OpenMemory its mode; one that it has not will be refused. */
+static const char *access_of(sd_bus_message *m, const struct permits *wanted)
+{
+    const char *mode = NULL;
+
+    if (wanted->events)
+        return PTRACED_ACCESS_OBSERVE;
+    if (wanted->manage)
+        return sd_bus_message_is_method_call(m, PROPERTIES, NULL) ? PTRACED_ACCESS_LIST
+                                                                  : PTRACED_ACCESS_MANAGE;
+    if (!sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "OpenMemory"))
+        return PTRACED_MEMORY_READ;
+    if (sd_bus_message_read(m, "s", &mode) < 0)
+        mode = NULL;
+    (void)sd_bus_message_rewind(m, true);
+    return mode && strcmp(mode, PTRACED_MEMORY_READ) == 0 ? PTRACED_MEMORY_READ
+                                                          : PTRACED_MEMORY_READ_WRITE;
+}
+
+static int note_process(struct permit_wait *w, const struct attachment *a)
 {
     const struct clearance *clearance = clearance_find(w->caller, a);
 
     w->pid = a->pid;
+    w->user = a->uid;
     w->attachment = a->id;
     w->executable = a->executable ? strdup(a->executable) : NULL;
     w->is_of_gone = !a->tracee;
     w->own = a->tracee ? clearance && clearance->right == ATTACH_OWN : a->asks_own;
+    return asprintf(&w->pids, "%d", a->pid) < 0 ? -ENOMEM : 0;
+}
+
+/* All that it traces; which program it is where there is one alone. */
+static int note_session(struct permit_wait *w, const struct session *s)
+{
+    const struct attachment *only = LIST_FIRST(&s->attachments, struct attachment, of_session);
+    _cleanup_free_string_ char *pids = NULL;
+    size_t size;
+    FILE *f;
+
+    snprintf(w->session, sizeof(w->session), "%s", s->id);
+    w->owner = w->user = s->uid;
+    if (!w->wanted.manage)
+        return 0;
+    f = open_memstream(&pids, &size);
+    if (!f)
+        return -ENOMEM;
+    LIST_FOREACH(struct attachment, a, &s->attachments, of_session)
+        fprintf(f, "%s%d", a == only ? "" : " ", a->pid);
+    if (fclose(f) < 0)
+        return -ENOMEM;
+    w->pids = TAKE_PTR(pids);
+    w->executable = s->n_attachments == 1 && only->executable ? strdup(only->executable) : NULL;
+    return 0;
 }
 
 /* The attachment may be NULL. */
@@ -271,7 +378,7 @@ static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wan
                   const struct session *s, const struct attachment *a, sd_bus_error *error)
 {
     struct permit_wait *w;
-    int r;
+    int r = 0;
 
     w = calloc(1, sizeof(*w));
     if (!w)
@@ -279,20 +386,19 @@ static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wan
     w->caller = c;
     w->message = sd_bus_message_ref(m);
     w->wanted = *wanted;
-    if (s) {
-        snprintf(w->session, sizeof(w->session), "%s", s->id);
-        w->owner = s->uid;
-    }
-    if (a)
-        note_process(w, a);
+    w->user = c->uid;
+    w->access = access_of(m, wanted);
     list_append(&c->permit_waits, &w->permit_waits);
-    r = ask_next(w, error);
+    if (s)
+        r = note_session(w, s);
+    if (r >= 0 && a)
+        r = note_process(w, a);
+    if (r >= 0)
+        r = ask_first(w, error);
     if (r >= 0)
         return 1;
     wait_free(w);
-    return sd_bus_error_is_set(error)
-               ? r
-               : sd_bus_error_set_errnof(error, r, "Cannot ask polkit: %s", strerror(-r));
+    return r;
 }
 
 static struct permit_wait *find_answered(const struct caller *c, const sd_bus_message *m)

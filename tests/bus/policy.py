@@ -7,6 +7,7 @@ import pwd
 import harness
 import polkit
 import procfs
+import wire
 from programs import TRACEES
 
 GAMES, NEWS = polkit.USERS
@@ -72,3 +73,13 @@ class Policy(harness.OnTheBus):
         error = self.assert_error(name, session.attach, tracee.pid, **kwargs)
         self.assertEqual(procfs.tracer_pid(tracee.pid), 0)
         return error.message
+
+
+class Dialog(Policy):
+    """Somebody is there to be asked about what the second user wants."""
+
+    def setUp(self):
+        super().setUp()
+        self.agent = polkit.Agent(polkit.Listener.open(self.service.bus_socket),
+                                  wire.Connection.open(self.service.bus_socket), polkit.ourselves(NEWS))
+        self.addCleanup(self.agent.close)

@@ -11,7 +11,7 @@ import polkit
 import procfs
 import wire
 from client import options
-from policy import ACCESS_DENIED, ASK_ME, GAMES, NEWS, Policy, Service
+from policy import ACCESS_DENIED, ASK_ME, GAMES, NEWS, Dialog, Policy, Service
 
 
 class Asked(Policy):
@@ -92,20 +92,12 @@ class Asked(Policy):
         self.assert_error(ASK_ME, session.call, "AttachThread", "ua{sv}", self.tracee_of(NEWS, "b").pid, options())
 
 
-class InADialog(Policy):
-    """Somebody is there to be asked."""
-
+class InADialog(Dialog):
     def begin(self, tracee):
         session = self.session_of(NEWS)
         session.client.flags |= wire.ALLOW_INTERACTION
         serial = session.send("AttachProcess", "ua{sv}", tracee.pid, options())
         return session, serial, self.agent.next_question()
-
-    def setUp(self):
-        super().setUp()
-        self.agent = polkit.Agent(polkit.Listener.open(self.service.bus_socket),
-                                  wire.Connection.open(self.service.bus_socket), polkit.ourselves(NEWS))
-        self.addCleanup(self.agent.close)
 
     def test_dialog_says_who_wants_to_control_what(self):
         tracee = self.tracee_of(NEWS)
@@ -386,7 +378,7 @@ class Proof(Policy):
         self.assert_not_proved(tracee, proof=fd)
 
 
-del Policy
+del Policy, Dialog
 
 if __name__ == "__main__":
     harness.main()
