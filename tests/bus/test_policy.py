@@ -288,16 +288,6 @@ class Privilege(Policy):
         self.assertEqual(tracee.listen(), "ready")
 
 
-class WithTheExample(Policy):
-    class service_class(Service):
-        rules_file = os.path.join(os.environ.get("PTRACED_SOURCE_DIR", "."), "docs/examples/50-ptraced.rules")
-
-    def test_rules_that_we_ship_are_understood(self):
-        """They are of users and groups that this machine has not, so they leave all as it is."""
-        self.assert_refused(self.session_of(GAMES), self.tracee_of(GAMES), ASK_ME)
-        self.assertNotRegex(self.service.daemons.logs().get("polkit.log", ""), "(?i)error")
-
-
 class WithoutPolkit(Policy):
     class service_class(Service):
         with_polkit = False
