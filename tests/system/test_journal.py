@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the journal has of who traces what, and who can read it."""
 
+import collections
 import json
 import os
 import re
 
 import cases
+from users import ALICE, BOB, PROGRAM, Users
 
 SOURCE = os.environ.get("PTRACED_SOURCE_DIR", os.path.join(os.path.dirname(__file__), "..", ".."))
 
@@ -16,7 +18,9 @@ def message_ids():
         return {kind.lower(): value for kind, value in re.findall(r"PTRACED_AUDIT_(\w+)_ID \"(\w+)\"", f.read())}
 
 
-class Journal(cases.Case):
+class Entries(cases.Case):
+    """What the tests of it share."""
+
     def entries(self, kind):
         found = []
 
@@ -27,6 +31,8 @@ class Journal(cases.Case):
         self.assert_wait(look, f"an entry says {kind}")
         return found
 
+
+class Journal(Entries):
     def test_attach_and_release_are_entries_with_fields(self):
         tracee = self.tracee("blocked-in-read")
         session = self.new_session()
@@ -83,6 +89,86 @@ class Journal(cases.Case):
         (entry,) = self.entries("refusal")
         self.assertEqual((entry["PTRACED_ACTION"], entry["PTRACED_COUNT"]), ("org.ptraced.Tracer1.manage", "1"))
 
+
+JOURNALD_DROP_IN = "/etc/systemd/journald.conf.d/test.conf"
+
+
+class OfUsers(Entries, Users):
+    """Who may trace what is their own."""
+
+    def setUp(self):
+        super().setUp()
+        self.rules(f'if (action.id == "{cases.NAME}.control") return polkit.Result.YES;')
+
+    def test_program_that_gains_privilege_is_a_loss(self):
+        self.addCleanup(self.machine.remove, self.machine.copy_tracee(PROGRAM, "/usr/local/bin/gains", 0o4755))
+        tracee = self.tracee("executes", user=ALICE)
+        session = self.client_of(ALICE).create_session()
+        session.attach(tracee.inside)
+        tracee.say("/usr/local/bin/gains")
+        self.assertEqual(tracee.listen(), "ready")
+        (entry,) = self.entries("loss")
+        self.assertEqual({key: entry[key] for key in ("PTRACED_UID", "PTRACED_SESSION", "PTRACED_PID", "PTRACED_ACCESS",
+                                                      "PTRACED_REASON")},
+                         {"PTRACED_UID": str(self.machine.account(ALICE).uid), "PTRACED_SESSION": session.id,
+                          "PTRACED_PID": str(tracee.inside), "PTRACED_ACCESS": "control", "PTRACED_REASON": "privilege"})
+        self.assertIn("executes", entry["PTRACED_EXECUTABLE"])
+        self.assertGreater(int(entry["PTRACED_USEC"]), 0)
+        self.assertIn(f"has lost process {tracee.inside} ", self.machine.run("ptracectl", "--no-pager", "log"))
+
+    def test_followed_children_have_entries_and_beyond_some_hundred_are_counted(self):
+        uid = str(self.machine.account(ALICE).uid)
+        tracee = self.tracee("spawns-grandchildren", 1, 700, user=ALICE)
+        session = self.client_of(ALICE).create_session()
+        session.attach(tracee.inside, children="follow", events=[])
+        self.assertEqual(tracee.ask("grow", timeout=60)["processes"], 700)
+        session.close()
+        # Where it has taken more than a minute more of them have entries.
+        self.assert_wait(lambda: self.children(uid) == 700, "each is written or counted", 30)
+        kinds = self.kinds_of(session)
+        self.assertGreaterEqual(kinds["attach"], 601)
+        self.assertEqual(kinds["attach"], kinds["release"])
+        self.assertGreater(len(self.entries("children")), 0)
+
+    def children(self, uid):
+        """Those that have entries, and those that were counted."""
+        entries = [entry for entry in self.journal() if entry.get("PTRACED_UID") == uid]
+        own = sum(entry["MESSAGE_ID"] == message_ids()["attach"] for entry in entries) - 1
+        return own + sum(int(entry["PTRACED_COUNT"]) for entry in entries
+                         if entry["MESSAGE_ID"] == message_ids()["children"])
+
+    def kinds_of(self, session):
+        names = {number: kind for kind, number in message_ids().items()}
+        return collections.Counter(names.get(entry.get("MESSAGE_ID")) for entry in self.journal()
+                                   if entry.get("PTRACED_SESSION") == session.id)
+
+    def limit_the_journal(self):
+        """It takes some hundred entries of a service within a minute, but for services that have it otherwise."""
+        self.machine.write(JOURNALD_DROP_IN, "[Journal]\nRateLimitIntervalSec=60s\nRateLimitBurst=50\n")
+        self.machine.run("systemctl", "restart", "systemd-journald.service")
+        self.addCleanup(self.machine.run, "systemctl", "restart", "systemd-journald.service")
+        self.addCleanup(self.machine.remove, JOURNALD_DROP_IN)
+        self.machine.run("systemd-run", "--quiet", "--wait", "--unit=noise", "sh", "-c",
+                         "seq --format 'noise %g' 5000")
+        self.assertLess(sum(str(entry["MESSAGE"]).startswith("noise ") for entry in self.journal()), 1000)
+
+    def test_burst_is_written_to_the_last_entry(self):
+        self.limit_the_journal()
+        sessions = {user: self.client_of(user).create_session() for user in (ALICE, BOB)}
+        tracees = {user: self.tracee(PROGRAM, user=user).inside for user in (ALICE, BOB)}
+        roots = self.new_session()
+        for _ in range(200):
+            for user, session in sessions.items():
+                session.attach(tracees[user]).detach()
+                roots.attach(tracees[user]).detach()
+        grants = collections.Counter(entry["PTRACED_UID"] for entry in self.entries("grant"))
+        self.assertEqual(grants, {str(self.machine.account(user).uid): 200 for user in sessions})
+        for session in sessions.values():
+            self.assertEqual(self.kinds_of(session), {"attach": 200, "release": 200})
+        self.assertEqual(self.kinds_of(roots), {"attach": 400, "release": 400})
+
+
+del Users
 
 if __name__ == "__main__":
     cases.main()
