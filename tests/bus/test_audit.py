@@ -289,6 +289,17 @@ class Permissions(Written):
         self.assert_logged(self.games, f"may not use process {kept.pid} ({kept.program}): refused "
                                        "org.ptraced.Tracer1.open-memory")
 
+    def test_last_events(self):
+        tracee = self.tracee_of(GAMES, "allowed")
+        session = self.session_of(NEWS, lifetime="persistent")
+        session.attach(tracee.pid)
+        tracee.quit()
+        tracee.wait()
+        self.assert_wait(lambda: not self.connect().manager.call("ListTracees"), "it is gone")
+        self.assert_error(ASK_ME, self.service.connect_as(NEWS).session(session.id).call, "GetEvent", "t", 0)
+        self.assert_logged(self.news, f"may not use process {tracee.pid} ({tracee.program}): refused "
+                                      "org.ptraced.Tracer1.observe-other")
+
 
 class YamaService(Service):
     """Whose keeper finds a machine with Yama, at its last scope."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who reaches a limit is told which, by its name in ptraced.conf where it has one."""
+"""Who reaches a limit is told which, by its name in ptraced.conf where it has one, and so is the journal."""
 
 import contextlib
 import mmap
@@ -52,6 +52,14 @@ class Named(Policy):
         self.assertRegex(error.message, rf"\b{name}\b")
         return error
 
+    def assert_told(self, name):
+        """Of a first refusal, which has an entry."""
+        self.assert_wait(lambda: any(" is refused " in line and name in line for line in self.log().splitlines()),
+                         f"the journal is told of {name}")
+
+    def log(self):
+        return self.service.daemons.logs()["broker.log"]
+
 
 class OfUsers(Named):
     class service_class(ConfiguredService):
@@ -62,11 +70,13 @@ class OfUsers(Named):
         for name in ("a", "b"):
             session.attach(self.tracee_of(GAMES, name).pid)
         self.assert_limit("TraceesMax", session.attach, self.tracee_of(GAMES, "c").pid)
+        self.assert_told("TraceesMax")
 
     def test_new_sessions(self):
         for _ in range(3):
             self.session_of(GAMES).close()
         self.assert_limit("SessionsPerMinuteMax", self.session_of, GAMES)
+        self.assert_told("SessionsPerMinuteMax")
         self.session_of(NEWS)
 
     def test_questions(self):
@@ -75,6 +85,7 @@ class OfUsers(Named):
         try:
             first = session.send("AttachProcess", "ua{sv}", tracee.pid, options())
             self.assert_limit("QuestionsMax", session.attach, tracee.pid)
+            self.assert_told("QuestionsMax")
         finally:
             os.kill(self.service.polkit.pid, signal.SIGCONT)
         session.client.reply(first)
@@ -103,10 +114,12 @@ class OfTracers(Named):
     def test_tracers(self):
         _, session, _ = self.attached()
         self.assert_limit("TracersMax", session.attach, self.tracee_of(GAMES, "second").pid)
+        self.assert_told("TracersMax")
 
     def test_threads(self):
         tracee = self.tracee_of(GAMES, source="many-threads", args=(10,))
         self.assert_limit("ThreadsMax", self.session_of(GAMES).attach, tracee.pid)
+        self.assert_told("ThreadsMax")
 
     def test_breakpoints(self):
         tracee, _, process = self.attached()
@@ -114,12 +127,14 @@ class OfTracers(Named):
             text = next(int(line.split("-")[0], 16) for line in f if " r-xp " in line)
         process.add_breakpoint(text)
         self.assert_limit("BreakpointsMax", process.add_breakpoint, text)
+        self.assert_told("BreakpointsMax")
 
     def test_calls(self):
         tracee, session, process = self.attached()
         with self.held(tracee):
             serials = [process.send("ListThreads") for _ in range(4)]
             self.assert_limit("CallsMax", process.list_threads)
+            self.assert_told("CallsMax")
         for serial in serials:
             session.client.reply(serial)
 
@@ -128,6 +143,7 @@ class OfTracers(Named):
         with self.held(tracee):
             first = process.send("WriteMemory", "tay", 0, bytes(40 * 1024))
             self.assert_limit("FlightKiBMax", process.call, "WriteMemory", "tay", 0, bytes(40 * 1024))
+            self.assert_told("FlightKiBMax")
         self.assert_error("BadAddress", session.client.reply, first)
 
     def test_calls_that_several_tracers_answer(self):
@@ -135,6 +151,7 @@ class OfTracers(Named):
         with self.held(tracee):
             serials = [session.send("Interrupt") for _ in range(3)]
             self.assert_limit("TracerCallsMax", session.interrupt)
+            self.assert_told("TracerCallsMax")
         for serial in serials:
             session.client.reply(serial)
         session.continue_()
@@ -149,6 +166,7 @@ class OfSessions(Named):
         session.call("Subscribe")
         again = self.service.connect_as(GAMES).session(session.id)
         self.assert_limit("SubscribersMax", again.call, "Subscribe")
+        self.assert_told("SubscribersMax")
         session.call("Unsubscribe")
         again.call("Subscribe")
 
@@ -157,6 +175,7 @@ class OfSessions(Named):
         for _ in range(2):
             session.send("GetEvent", "t", 60000000)
         self.assert_limit("WaitersMax", session.get_event, 60000000)
+        self.assert_told("WaitersMax")
 
 
 class OfPrograms(Named):
@@ -166,6 +185,7 @@ class OfPrograms(Named):
     def test_of_one_user(self):
         kept = [self.session_of(GAMES) for _ in range(2)]
         self.assert_limit("UserCallersMax", self.session_of, GAMES)
+        self.assert_told("UserCallersMax")
         kept.pop().close()
         self.session_of(GAMES)
 
@@ -214,6 +234,7 @@ class OfObservers(Named):
     def test_time_for_what_is_not_their_own(self):
         process = self.session_of(NEWS).attach(self.tracee_of(GAMES, "watched").pid, access="observe")
         self.assert_wait(lambda: "ObserveMSecMax" in self.refusal_of(process.interrupt), "it has none left")
+        self.assert_told("ObserveMSecMax")
 
     def refusal_of(self, function):
         """Some comes back while the process runs."""
@@ -232,6 +253,7 @@ class OfMessages(Named):
         tracee = self.tracee_of(GAMES, args=["x" * 100000] * 11)
         process = self.session_of(GAMES).attach(tracee.pid)
         self.assert_limit("CommandLineMax", process.call, "GetCommandLine")
+        self.assert_told("CommandLineMax")
 
     def test_maps(self):
         path = os.path.join(self.scratch, "a-name-that-is-long-" + "x" * 180)
@@ -242,6 +264,7 @@ class OfMessages(Named):
             self.assertEqual(program.stdout.readline(), b"ready\n")
             process = self.new_session().attach(program.pid)
             error = self.assert_limit("MapsMax", process.call, "ReadMaps")
+            self.assert_told("MapsMax")
             os.close(process.call("OpenMaps"))
             process.detach()
             program.communicate()

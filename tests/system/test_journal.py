@@ -7,6 +7,7 @@ import os
 import re
 
 import cases
+import wire
 from users import ALICE, BOB, PROGRAM, Users
 
 SOURCE = os.environ.get("PTRACED_SOURCE_DIR", os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -136,6 +137,28 @@ class OfUsers(Entries, Users):
         own = sum(entry["MESSAGE_ID"] == message_ids()["attach"] for entry in entries) - 1
         return own + sum(int(entry["PTRACED_COUNT"]) for entry in entries
                          if entry["MESSAGE_ID"] == message_ids()["children"])
+
+    def test_limit_that_is_reached_is_named(self):
+        session = self.client_of(ALICE).create_session()
+        process = session.attach(self.tracee(PROGRAM, user=ALICE).inside)
+        with self.assertRaises(wire.Error):
+            process.read_memory(4096, 1 << 30)
+        (entry,) = self.entries("refusal")
+        self.assertEqual((entry["PTRACED_ACTION"], entry["PTRACED_UID"]),
+                         ("ReadMemory", str(self.machine.account(ALICE).uid)))
+        self.assertIn("The limit MemoryMessageMax is reached", entry["PTRACED_REASON"])
+
+    def test_lists_that_follow_closely_are_counted(self):
+        self.rules(f'if (action.id == "{cases.NAME}.list-other") return polkit.Result.YES;')
+        session = self.client_of(ALICE).create_session()
+        bob = self.client_of(BOB)
+        for _ in range(20):
+            self.assertIn(session.id, bob.list_sessions())
+        self.assert_wait(lambda: [entry for entry in self.journal() if entry.get("MESSAGE_ID") == message_ids()["permits"]],
+                         "they are counted", 20)
+        (grant,), (counted,) = self.entries("grant"), self.entries("permits")
+        self.assertEqual((grant["PTRACED_ACTION"], counted["PTRACED_COUNT"]), (cases.NAME + ".list-other", "19"))
+        self.assertIn("was permitted something 19 more times", self.machine.run("ptracectl", "--no-pager", "log"))
 
     def kinds_of(self, session):
         names = {number: kind for kind, number in message_ids().items()}
