@@ -207,7 +207,7 @@ class Asking(Dialog):
                          f"Authentication is required to let {procfs.comm(os.getpid())} take events of {tracee.program} "
                          f"(process {tracee.pid} of user {pwd.getpwnam(GAMES).pw_uid}, which has ended)")
         self.agent.agree(question)
-        self.assertEqual(one.reply(serial)[0][3], tracee.pid)
+        self.assertEqual(one.reply(serial)[0][2], session.process(tracee.pid).path)
 
     def test_caller_that_leaves_while_the_keeper_is_asked_who_it_is_leaves_nothing(self):
         session = self.session_of(GAMES, lifetime="persistent")
