@@ -1,12 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# What systemd-analyze has to say about the units.
+# What systemd has to say about the units, and about what goes with them.
 #
 #     verify.sh verify system|user LIBEXECDIR BROKER KEEPER UNIT...
 #         Fails where there is anything at all: it returns 0 on a warning.
 #     verify.sh security LIMIT UNIT
 #         Fails where the unit is more exposed than the limit, of ten.
+#     verify.sh tmpfiles FILE
+#         Fails where systemd-tmpfiles says anything of it.
 set -euo pipefail
 
 verify() {
@@ -44,8 +46,20 @@ security() {
     tail -n 1 <<<"$said"
 }
 
-if ! command -v systemd-analyze >/dev/null; then
-    echo "skipped: systemd-analyze is not installed"
+# To clean up is to read it, and takes no right: nothing in it has an age.
+tmpfiles() {
+    scratch=$(mktemp -d)
+    trap 'rm -r "$scratch"' EXIT
+    if ! said=$(systemd-tmpfiles --clean --root="$scratch" - <"$1" 2>&1) || [[ -n $said ]]; then
+        echo "systemd-tmpfiles says: $said"
+        exit 1
+    fi
+}
+
+program=systemd-analyze
+[[ $1 == tmpfiles ]] && program=systemd-tmpfiles
+if ! command -v "$program" >/dev/null; then
+    echo "skipped: $program is not installed"
     exit 77
 fi
 "$@"

@@ -279,6 +279,7 @@ class Machine:
         if done.returncode != 0:
             raise RuntimeError(f"meson install: {done.stdout}{done.stderr}")
         self.run("systemd-sysusers")
+        self.run("systemd-tmpfiles", "--create", "ptraced.conf")
         self.run("systemctl", "daemon-reload")
         self.run("systemctl", "reload", "dbus")
         self.run("ldconfig")

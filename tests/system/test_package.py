@@ -75,7 +75,7 @@ class Package(unittest.TestCase):
 
     def left(self, machine):
         """Files of ours, without what dpkg and systemd know of packages and users."""
-        return machine.run("find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/opt", "-o", "-path",
+        return machine.run("find", "/", "/run", "-xdev", "(", "-path", "/proc", "-o", "-path", "/opt", "-o", "-path",
                            "/var/lib/dpkg", "-o", "-path", "/var/log", ")", "-prune", "-o", "-name", "*ptrace[cd]*",
                            "-print").split()
 
@@ -83,11 +83,14 @@ class Package(unittest.TestCase):
         machine = self.boot()
         self.assertEqual(self.left(machine), [])
         self.install(machine)
+        self.assertEqual(machine.run("stat", "--format=%A %U %G", "/run/ptraced"), "drwxr-xr-x root root\n")
         self.assertRegex(machine.run("ptracectl", "status"), r"^ptraced [0-9.]+ \(system\): 0 sessions")
+        self.assertEqual(machine.run("stat", "--format=%A %U %G", "/run/ptraced/keeper"), "srw------- ptraced ptraced\n")
         tracee = Inside(machine, "computes", 2)
         self.addCleanup(tracee.kill)
         machine.run("ptracectl", "attach", tracee.inside)
         self.assertNotEqual(procfs.tracer_pid(tracee.pid), 0)
+        machine.write("/run/ptraced/ptraced.conf.d/test.conf", "[Limits]\n")
         machine.run("dpkg", "--purge", "ptraced", "libptraced0", timeout=60)
         self.assertEqual(tracee.runs_free(), [])
         self.assert_wait(lambda: not any(machine.running(name) for name in
