@@ -145,7 +145,9 @@ static void add_question(struct audit_entry *e, const struct caller *c,
 
 static const char *describe(const struct audit_question *q, char text[static 1024])
 {
-    if (q->pid > 0)
+    if (q->limit)
+        snprintf(text, 1024, "set the limit %s", q->limit);
+    else if (q->pid > 0)
         snprintf(text, 1024, "use process %d (%s)", q->pid,
                  q->executable ? q->executable : "a program");
     else if (*q->session)
@@ -184,6 +186,21 @@ void audit_forbidden(const struct caller *c, const struct audit_question *q)
     audit_entry_add(&e, PTRACED_AUDIT_COUNT "=1");
     audit_entry_finish(&e, b, "User %u (%s) may not %s: refused %s", c->uid, c->name,
                        describe(q, text), q->action);
+}
+
+void audit_limit_set(const struct caller *c, const char *name, unsigned value, unsigned before)
+{
+    struct audit_entry e;
+
+    if (!is_told(c->broker))
+        return;
+    audit_entry_begin(&e, PTRACED_AUDIT_GRANT_ID, LOG_NOTICE);
+    add_caller(&e, c->uid, c->name);
+    audit_entry_add(&e, PTRACED_AUDIT_ACTION "=" PTRACED_ACTION_MANAGE);
+    audit_entry_add(&e, PTRACED_AUDIT_LIMIT "=%s", name);
+    audit_entry_add(&e, PTRACED_AUDIT_VALUE "=%u", value);
+    audit_entry_finish(&e, c->broker, "User %u (%s) has set the limit %s to %u (it was %u)", c->uid,
+                       c->name, name, value, before);
 }
 
 static void note_attach(struct attachment *a, const struct attach *by)

@@ -30,10 +30,14 @@ struct audit_question {
     const char *session;    /* "": it is of a list */
     pid_t pid;              /* 0: it is of the session */
     const char *executable; /* NULL: unknown */
+    const char *limit;      /* that is to be set; NULL: it is about none */
 };
 
 void audit_permitted(const struct caller *c, const struct audit_question *q);
 void audit_forbidden(const struct caller *c, const struct audit_question *q);
+
+/* A limit is set, and was something else before. */
+void audit_limit_set(const struct caller *c, const char *name, unsigned value, unsigned before);
 
 /* `what` was asked for, a polkit action or a method, and is refused; `why` is what the caller is
  * told. The attach may be NULL. */

@@ -22,6 +22,7 @@ enum need {
                        session traces */
     NEED_EVENTS,    /* the same of all, and of what has ended, the events of which may wait still */
     NEED_MEMORY,    /* the same of a process, and a permission of its own (permit.h) */
+    NEED_MANAGE,    /* a permission of its own alone */
     NEED_ROOT,
 };
 
@@ -40,6 +41,8 @@ static const struct rule {
     {PTRACED_MANAGER_INTERFACE, "GetSession", NEED_SERVICE, NEED_ROOT},
     {PTRACED_MANAGER_INTERFACE, "ListSessions", NEED_SERVICE, NEED_SERVICE},
     {PTRACED_MANAGER_INTERFACE, "ListTracees", NEED_SERVICE, NEED_SERVICE},
+    {PTRACED_MANAGER_INTERFACE, "ListLimits", NEED_SERVICE, NEED_SERVICE},
+    {PTRACED_MANAGER_INTERFACE, "SetLimit", NEED_MANAGE, NEED_MANAGE},
 
     {PTRACED_SESSION_INTERFACE, "AttachProcess", NEED_ATTACH, NEED_ROOT},
     {PTRACED_SESSION_INTERFACE, "AttachProcessFD", NEED_ATTACH, NEED_ROOT},
@@ -219,6 +222,8 @@ static bool is_met(enum need need, const struct caller *c, const struct session 
         return auth_may_take_events(c, s);
     case NEED_MEMORY:
         return may_use(c, s, pid) && c->permits.memory;
+    case NEED_MANAGE:
+        return c->permits.manage;
     case NEED_ROOT:
         break;
     }
@@ -233,7 +238,7 @@ static int refuse(const struct caller *c, const struct session *s, const struct 
         return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                  "User %u may not call %s: this service is user %u's", c->uid,
                                  rule->member, geteuid());
-    if (s && s->uid == c->uid && s->persistent && rule->own != NEED_ROOT)
+    if (s && s->uid == c->uid && s->persistent && rule->own < NEED_MANAGE)
         return sd_bus_error_setf(
             error, SD_BUS_ERROR_ACCESS_DENIED,
             "You may not call %s: session %s traces what this connection was not authorised for; "
@@ -302,7 +307,7 @@ const struct attachment *auth_lacks(const struct caller *c, const struct session
         return NULL;
     ptraced_path_parse(sd_bus_message_get_path(m), &path);
     need = need_of(rule, true, &path);
-    if (need < NEED_CLEARANCE || need == NEED_ROOT)
+    if (need < NEED_CLEARANCE || need >= NEED_MANAGE)
         return NULL;
     found = pid_of(&path) > 0 ? attachment_find(s, pid_of(&path), NULL) : NULL;
     if (found)

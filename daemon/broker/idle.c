@@ -7,6 +7,7 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/idle.h"
+#include "daemon/broker/limits.h"
 
 #define ACCURACY_USEC 1000000
 
@@ -16,7 +17,8 @@ static bool is_idle(const struct broker *b)
 
     return b->serving && b->n_adopting == 0 && b->sessions.n == 0 && b->tracees.n == 0 &&
            list_empty(&b->tracers) && list_empty(&b->attaches) && list_empty(&b->gathers) &&
-           callers_are_idle(b) && sd_bus_get_n_queued_write(b->bus, &unsent) >= 0 && unsent == 0;
+           callers_are_idle(b) && !limits_are_changed() &&
+           sd_bus_get_n_queued_write(b->bus, &unsent) >= 0 && unsent == 0;
 }
 
 static int on_released(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)

@@ -13,7 +13,8 @@ struct broker;
  * systemd is told first (STOPPING=1), so that a start that the bus asks for from then on waits for
  * our end. Then the name is given back; when the bus has confirmed that, all that was sent to us by
  * that name is here, and we go when all of it is answered. What would have made us needed in
- * between, a new session, is refused, with the advice to call again. */
+ * between, a new session or limit, is refused, with the advice to call again. A limit that was set
+ * while it ran (SetLimit) would be forgotten, and is a need too. */
 struct idle {
     uint64_t usec; /* without any need; 0: it stays */
     bool leaving;

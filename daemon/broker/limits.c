@@ -7,10 +7,11 @@
 
 static struct {
     const char *name;
-    unsigned value;
+    unsigned configured;
     const char *what;   /* of which there may be that many */
     const char *remedy; /* what the caller can do */
     bool is_fixed;      /* other numbers in the code go by it */
+    unsigned changed;   /* while the broker runs; 0: it is not */
 } limits[_LIMIT_MAX] = {
     [LIMIT_SESSIONS] = {"SessionsMax", 64, "sessions of one user", "close one first"},
     [LIMIT_TRACEES] = {"TraceesMax", 1024, "traced processes of one user",
@@ -59,27 +60,66 @@ static struct {
 
 unsigned limit_value(enum limit limit)
 {
-    return limits[limit].value;
+    return limits[limit].changed > 0 ? limits[limit].changed : limits[limit].configured;
+}
+
+/* Its number, where it can have that value. */
+static int find(const char *name, uint64_t value)
+{
+    for (int i = 0; i < _LIMIT_MAX; i++)
+        if (!limits[i].is_fixed && strcmp(limits[i].name, name) == 0)
+            return value < 1 || value > LIMIT_VALUE_MAX ? -ERANGE : i;
+    return -ENOENT;
 }
 
 int limit_set(const char *name, unsigned value)
 {
-    for (size_t i = 0; i < _LIMIT_MAX; i++) {
-        if (limits[i].is_fixed || strcmp(limits[i].name, name) != 0)
-            continue;
-        if (value < 1 || value > LIMIT_VALUE_MAX)
-            return -ERANGE;
-        limits[i].value = value;
-        return 0;
-    }
-    return -ENOENT;
+    int i = find(name, value);
+
+    if (i < 0)
+        return i;
+    limits[i].configured = value;
+    return 0;
+}
+
+int limit_check_change(const char *name, uint64_t value)
+{
+    int i = find(name, value);
+
+    return i < 0 ? i : 0;
+}
+
+int limit_change(const char *name, uint64_t value, unsigned *ret_before)
+{
+    int i = find(name, value);
+
+    if (i < 0)
+        return i;
+    *ret_before = limit_value((enum limit)i);
+    limits[i].changed = value == limits[i].configured ? 0 : (unsigned)value;
+    return 0;
+}
+
+bool limits_are_changed(void)
+{
+    for (size_t i = 0; i < _LIMIT_MAX; i++)
+        if (limits[i].changed > 0)
+            return true;
+    return false;
+}
+
+bool limit_describe(enum limit limit, const char **ret_name, const char **ret_what)
+{
+    *ret_name = limits[limit].name;
+    *ret_what = limits[limit].what;
+    return !limits[limit].is_fixed;
 }
 
 int limit_check(enum limit limit, size_t used, sd_bus_error *error)
 {
-    if (used < limits[limit].value)
+    if (used < limit_value(limit))
         return 0;
     return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
                              "The limit %s is reached: no more than %u %s; %s", limits[limit].name,
-                             limits[limit].value, limits[limit].what, limits[limit].remedy);
+                             limit_value(limit), limits[limit].what, limits[limit].remedy);
 }

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <systemd/sd-bus.h>
 
@@ -42,6 +43,17 @@ unsigned limit_value(enum limit limit);
  * between 1 and LIMIT_VALUE_MAX. */
 int limit_set(const char *name, unsigned value);
 #define LIMIT_VALUE_MAX 100000u
+
+/* What an administrator sets while the broker runs, which goes before the file and ends with the
+ * broker; what the file says is no change. Errors as above. */
+int limit_change(const char *name, uint64_t value, unsigned *ret_before);
+/* Whether that would work: 0, or the same errors. */
+int limit_check_change(const char *name, uint64_t value);
+/* Whether anything is changed, and would be lost with the broker. */
+bool limits_are_changed(void);
+
+/* False: it is not for the administrator to set. */
+bool limit_describe(enum limit limit, const char **ret_name, const char **ret_what);
 
 /* 0 where one more may be added to `used`, else Error.LimitExceeded, which names the limit and what
  * to do, and its negative errno. */

@@ -16,6 +16,7 @@
 #include "daemon/broker/bus.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/gather.h"
+#include "daemon/broker/limits-bus.h"
 #include "daemon/broker/limits.h"
 #include "daemon/broker/options.h"
 #include "daemon/broker/process.h"
@@ -416,11 +417,15 @@ static const sd_bus_vtable manager_vtable[] = {
                             method_list_sessions, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("ListTracees", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(uuuso)", tracees),
                             method_list_tracees, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListLimits", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(stts)", limits),
+                            limits_bus_list, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("SetLimit", SD_BUS_ARGS("s", name, "t", value), SD_BUS_NO_RESULT,
+                            limits_bus_set, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Backends", "as", get_backends, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-    SD_BUS_PROPERTY("SessionsMax", "u", get_limit, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-    SD_BUS_PROPERTY("TraceesMax", "u", get_limit, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-    SD_BUS_PROPERTY("QueueMax", "u", get_limit, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("SessionsMax", "u", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("TraceesMax", "u", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("QueueMax", "u", get_limit, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("NSessions", "u", get_count, 0, 0),
     SD_BUS_PROPERTY("NTracees", "u", get_count, 0, 0),
     SD_BUS_SIGNAL_WITH_ARGS("SessionNew", SD_BUS_ARGS("s", id, "o", session), 0),

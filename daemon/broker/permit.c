@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/clearance.h"
+#include "daemon/broker/limits.h"
 #include "daemon/broker/permit.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/requester.h"
@@ -40,6 +42,8 @@ struct permit_wait {
     char *pids;       /* of the process, or of all that the session traces */
     char *executable; /* NULL: unknown */
     const char *access;
+    char *limit; /* that is to be set, to this; NULL: it is about a session or process */
+    uint64_t value;
     bool own;
     char requester[TARGET_COMM_MAX]; /* "": unknown */
     struct requester *requester_look;
@@ -54,6 +58,7 @@ static void wait_free(struct permit_wait *w)
     sd_bus_message_unref(w->message);
     free(w->pids);
     free(w->executable);
+    free(w->limit);
     free(w);
 }
 
@@ -73,6 +78,17 @@ static bool manages(sd_bus_message *m)
            sd_bus_message_is_method_call(m, PTRACED_SESSION_INTERFACE, "DetachAll") ||
            sd_bus_message_is_method_call(m, PROPERTIES, "Get") ||
            sd_bus_message_is_method_call(m, PROPERTIES, "GetAll");
+}
+
+/* Nobody is asked about what cannot be done. */
+static bool sets_limit(sd_bus_message *m, const char **ret_name, uint64_t *ret_value)
+{
+    bool sets = sd_bus_message_is_method_call(m, PTRACED_MANAGER_INTERFACE, "SetLimit") &&
+                sd_bus_message_read(m, "st", ret_name, ret_value) > 0 &&
+                limit_check_change(*ret_name, *ret_value) >= 0;
+
+    (void)sd_bus_message_rewind(m, true);
+    return sets;
 }
 
 static bool opens_memory(sd_bus_message *m)
@@ -147,6 +163,7 @@ static struct audit_question question_of(const struct permit_wait *w)
         .session = w->session,
         .pid = w->pid,
         .executable = w->executable,
+        .limit = w->limit,
     };
 }
 
@@ -156,7 +173,9 @@ static void refuse(struct permit_wait *w, enum polkit_verdict verdict, const cha
     const struct audit_question q = question_of(w);
     char about[PTRACED_SESSION_ID_MAX + 64];
 
-    if (w->pid > 0)
+    if (w->limit)
+        snprintf(about, sizeof(about), "the limit %s", w->limit);
+    else if (w->pid > 0)
         snprintf(about, sizeof(about), "process %d", w->pid);
     else
         snprintf(about, sizeof(about), "session %s, which is user %u's,", w->session, w->owner);
@@ -203,10 +222,10 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
         wait_free(w);
         return;
     }
-    if (verdict == POLKIT_YES)
-        audit_permitted(w->caller, &q);
-    else
+    if (verdict != POLKIT_YES)
         audit_forbidden(w->caller, &q);
+    else if (!w->limit) /* there will be an entry when it is set */
+        audit_permitted(w->caller, &q);
     if (w->wanted.manage)
         w->got.manage = true;
     else if (w->wanted.memory)
@@ -254,17 +273,28 @@ static void tell_target(const struct permit_wait *w, struct details *d, const ch
 {
     bool of_process = w->wanted.memory || w->wanted.events;
 
-    tell(d, "session", w->wanted.manage ? w->session : NULL);
+    tell(d, "session", w->wanted.manage && !w->limit ? w->session : NULL);
     tell(d, "pid", w->pids);
     tell(d, "executable", w->executable ? w->executable : of_process ? "a program" : NULL);
-    tell(d, "user", w->user == (uid_t)-1 ? "unknown" : user);
+    if (!w->limit)
+        tell(d, "user", w->user == (uid_t)-1 ? "unknown" : user);
     tell(d, "requester", *w->requester ? w->requester : "a program that has ended");
+}
+
+static const char *message_of(const struct permit_wait *w)
+{
+    if (w->wanted.events)
+        return "Authentication is required to let $(requester) take events of $(executable) "
+               "(process $(pid) of user $(user), which has ended)";
+    return w->limit ? "Authentication is required to let $(requester) set the limit $(limit) of "
+                      "the tracing service to $(value)"
+                    : NULL; /* the policy has it */
 }
 
 static int ask_next(struct permit_wait *w, sd_bus_error *error)
 {
     struct details d = {0};
-    char user[16];
+    char user[16], value[24];
     struct polkit_question q = {
         .subject = w->caller->name,
         .uid = w->caller->uid,
@@ -275,16 +305,16 @@ static int ask_next(struct permit_wait *w, sd_bus_error *error)
     };
 
     snprintf(user, sizeof(user), "%u", w->user);
+    snprintf(value, sizeof(value), "%" PRIu64, w->value);
     tell(&d, "method", sd_bus_message_get_member(w->message));
     tell(&d, "access", needs_people(&w->wanted) ? w->access : PTRACED_ACCESS_LIST);
     if (needs_people(&w->wanted))
         tell_target(w, &d, user);
     else if (w->wanted.list)
         tell(&d, "user", user);
-    if (w->wanted.events)
-        tell(&d, "polkit.message",
-             "Authentication is required to let $(requester) take events of $(executable) "
-             "(process $(pid) of user $(user), which has ended)");
+    tell(&d, "limit", w->limit);
+    tell(&d, "value", w->limit ? value : NULL);
+    tell(&d, "polkit.message", message_of(w));
     w->action = q.action;
     return polkit_ask(w->caller->broker, &q, on_answer, w, &w->check, error);
 }
@@ -378,6 +408,7 @@ static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wan
                   const struct session *s, const struct attachment *a, sd_bus_error *error)
 {
     struct permit_wait *w;
+    const char *limit;
     int r = 0;
 
     w = calloc(1, sizeof(*w));
@@ -388,6 +419,13 @@ static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wan
     w->wanted = *wanted;
     w->user = c->uid;
     w->access = access_of(m, wanted);
+    if (sets_limit(m, &limit, &w->value)) {
+        w->limit = strdup(limit);
+        if (!w->limit) {
+            wait_free(w);
+            return -ENOMEM;
+        }
+    }
     list_append(&c->permit_waits, &w->permit_waits);
     if (s)
         r = note_session(w, s);
@@ -453,6 +491,8 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     struct permits wanted = {0};
     struct session *s;
     struct permit_wait *w = find_answered(c, m);
+    const char *limit;
+    uint64_t value;
     bool opens;
     pid_t pid;
     int r;
@@ -485,7 +525,8 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
         c->permits.memory = true;
     else
         wanted = (struct permits){.memory = opens,
-                                  .manage = s && pid == 0 && s->uid != c->uid && manages(m)};
+                                  .manage = (s && pid == 0 && s->uid != c->uid && manages(m)) ||
+                                            sets_limit(m, &limit, &value)};
     return wants(&wanted) ? put_by(c, m, &wanted, s, opens ? a : NULL, error) : 0;
 }
 

@@ -12,7 +12,7 @@ struct permit_wait;
  *
  *     list         to see what one's own user traces by other connections: lists alone
  *     list-other   to see what other users trace: lists alone
- *     manage       to look at, and to end, another user's session
+ *     manage       to look at, and to end, another user's session; to set a limit
  *     open-memory  to have descriptors of a process that the session controls, which nobody can
  * take back; open-memory-other where that is not the user's own
  *

@@ -1,292 +1,155 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Permissions of their own: descriptors of a process, and what other users trace."""
+"""What polkit's `manage` lets somebody do who is not root: set limits, on the bus and by ptracectl."""
 
-import os
 import pwd
-import signal
+import time
 
 import client
 import harness
 import polkit
-import procfs
 import wire
-from client import options
-from policy import ACCESS_DENIED, ASK_ME, GAMES, NEWS, Dialog, Policy, Service
+from policy import ACCESS_DENIED, ASK_ME, GAMES, NEWS, Policy, Service
+
+MANAGE = "org.ptraced.Tracer1.manage"
+INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
+NOT_COUNTED = 2**64 - 1
 
 
 class ManagingService(Service):
     rules = Service.rules + f"""
-    if (subject.user == "{NEWS}" && (action.id == "org.ptraced.Tracer1.manage" ||
-                                     action.id == "org.ptraced.Tracer1.list-other"))
-        return polkit.Result.YES;
-    if (subject.user == "{GAMES}" && action.id == "org.ptraced.Tracer1.list")
-        return polkit.Result.NO;
-    """
-
-
-class OpeningService(Service):
-    rules = Service.rules + """
-    if (action.id == "org.ptraced.Tracer1.open-memory" && action.lookup("executable").indexOf("/program") >= 0)
+    if (action.id == "{MANAGE}" && subject.user == "{NEWS}" && action.lookup("value") != "13")
         return polkit.Result.YES;
     """
 
 
-class Opening(Policy):
-    """Descriptors that nobody can take back."""
-
-    service_class = OpeningService
-
-    def open(self, process, member, *args):
-        os.close(process.call(member, *args))
-
-    def test_rule_that_says_yes_is_enough_for_a_holder_with_control(self):
-        tracee = self.tracee_of(GAMES)
-        session = self.session_of(GAMES)
-        process = session.attach(tracee.pid)
-        self.open(process, "OpenMemory", "s", "read-write")
-        self.open(process, "OpenMaps")
-        again = self.service.connect_as(GAMES).session(session.id).process(tracee.pid)
-        self.assert_error(ACCESS_DENIED, again.call, "OpenMemory", "s", "read")
-        other = self.service.connect_as(NEWS).session(session.id).process(tracee.pid)
-        self.assert_error(ACCESS_DENIED, other.call, "OpenMemory", "s", "read")
-
-    def test_observer_does_not_write(self):
-        tracee = self.tracee_of(NEWS)
-        process = self.session_of(NEWS).attach(tracee.pid, access="observe")
-        self.assert_error("NotPermitted", process.call, "OpenMemory", "s", "read-write")
-
-    def test_process_of_another_user_is_an_action_of_its_own(self):
-        process = self.session_of(GAMES).attach(self.tracee_of(NEWS, "allowed").pid)
-        error = self.assert_error(ASK_ME, process.call, "OpenMemory", "s", "read")
-        self.assertIn("open-memory-other", error.message)
-
-    def test_answer_is_for_what_was_asked_about(self):
-        """Which the session has let go of meanwhile, and has attached again since."""
-        tracee = self.tracee_of(GAMES)
-        session = self.session_of(GAMES)
-        process = session.attach(tracee.pid)
-        with polkit.acting_as(GAMES):
-            fd = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR)
-        self.addCleanup(os.close, fd)
-        os.kill(self.service.polkit.pid, signal.SIGSTOP)
-        try:
-            serial = process.send("OpenMemory", "s", "read")
-            process.detach()
-            session.attach(tracee.pid, proof=wire.Variant("h", fd))
-        finally:
-            os.kill(self.service.polkit.pid, signal.SIGCONT)
-        error = self.assert_error("NotAttached", session.client.reply, serial)
-        self.assertIn(str(tracee.pid), error.message)
-
-    def test_who_has_proved_it_is_not_asked(self):
-        tracee = self.tracee_of(NEWS, "other")
-        with polkit.acting_as(NEWS):
-            fd = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR)
-        self.addCleanup(os.close, fd)
-        process = self.session_of(NEWS).attach(tracee.pid, proof=wire.Variant("h", fd))
-        self.open(process, "OpenMemory", "s", "read-write")
-        self.open(process, "OpenMaps")
-        self.assert_error("NotAttached", process.client.session(process.path.split("/")[5]).process(1).call,
-                          "OpenMemory", "s", "read")
-
-
-class DetailsService(Service):
-    """Whose rules say yes where the details are what they should be."""
-
-    rules = f"""
-    var id = action.id.substring("org.ptraced.Tracer1.".length);
-    var told = function(key) {{ return "" + action.lookup(key); }};
-    if (id == "open-memory" && told("access") == "read" && told("user") == "{pwd.getpwnam(GAMES).pw_uid}" &&
-        told("executable").indexOf("/program") >= 0 && /^[0-9]+$/.test(told("pid")) &&
-        told("method").indexOf("Open") == 0 && told("requester").length > 0)
-        return polkit.Result.YES;
-    if (id == "manage" && told("access") == "list" && told("user") == "{pwd.getpwnam(GAMES).pw_uid}" &&
-        /^[0-9]+ [0-9]+$/.test(told("pid")) && told("session").length > 0 && told("executable") == "undefined")
-        return polkit.Result.YES;
-    if (id == "manage" && told("access") == "manage" && told("executable").indexOf("/program") >= 0 &&
-        /^[0-9]+$/.test(told("pid")))
-        return polkit.Result.YES;
-    if (id == "list-other" && subject.user == "{NEWS}" && told("access") == "list" && told("method") == "ListSessions")
-        return polkit.Result.YES;
-    if (id == "observe" && told("access") == "observe" && told("method") == "GetEvent" && told("requester").length > 0 &&
-        told("executable").indexOf("/ends") >= 0 && told("user") == "{pwd.getpwnam(GAMES).pw_uid}")
-        return polkit.Result.NO;
-    """ + Service.rules
-
-
-class Details(Policy):
-    """What a rule is told."""
-
-    service_class = DetailsService
-
-    def test_memory_is_opened_for_reading_and_not_for_writing(self):
-        process = self.session_of(GAMES).attach(self.tracee_of(GAMES).pid)
-        os.close(process.call("OpenMemory", "s", "read"))
-        os.close(process.call("OpenMaps"))
-        for mode in ("read-write", "read ", "append"):
-            self.assert_error(ASK_ME, process.call, "OpenMemory", "s", mode)
-
-    def test_session_is_looked_at_and_not_ended_but_for_one_program(self):
-        session = self.session_of(GAMES, lifetime="persistent")
-        one = session.attach(self.tracee_of(GAMES).pid)
-        another = session.attach(self.tracee_of(GAMES, "another").pid)
-        theirs = self.service.connect_as(NEWS).session(session.id)
-        self.assertEqual(theirs.get("Id"), session.id)
-        self.assert_error(ASK_ME, theirs.close)
-        one.detach()
-        self.assert_error(ASK_ME, theirs.get, "Id")
-        self.assert_error(ASK_ME, theirs.close)
-        session.attach(one.pid)
-        another.detach()
-        theirs.close()
-
-    def test_one_list_and_not_another(self):
-        session = self.session_of(GAMES, lifetime="persistent")
-        session.attach(self.tracee_of(GAMES).pid)
-        manager = self.service.connect_as(NEWS)
-        self.assertIn(session.id, manager.list_sessions())
-        self.assertEqual(manager.manager.call("ListTracees"), [])
-
-    def test_events_of_what_has_ended(self):
-        tracee = self.tracee_of(GAMES, "ends")
-        session = self.session_of(GAMES, lifetime="persistent")
-        session.attach(tracee.pid)
-        tracee.quit()
-        tracee.wait()
-        self.assert_wait(lambda: not self.connect().manager.call("ListTracees"), "it is gone")
-        again = self.service.connect_as(GAMES).session(session.id)
-        self.assert_error(ACCESS_DENIED, again.call, "GetEvent", "t", 0)
-        again.call("Subscribe") # which the rule does not speak of, and another says yes
-
-
-class Asking(Dialog):
-    def interactive(self, user=NEWS):
-        one = self.service.connect_as(user)
-        one.flags |= wire.ALLOW_INTERACTION
-        return one
-
-    def test_dialog_says_who_wants_to_open_the_memory_of_what(self):
-        tracee = self.tracee_of(NEWS)
-        one = self.interactive()
-        session = one.create_session()
-        serial = session.send("AttachProcess", "ua{sv}", tracee.pid, options())
-        self.agent.agree(self.agent.next_question())
-        one.reply(serial)
-        serial = session.process(tracee.pid).send("OpenMemory", "s", "read-write")
-        question = self.agent.next_question()
-        self.assertEqual(question.action, "org.ptraced.Tracer1.open-memory")
-        self.assertEqual(question.message,
-                         f"Authentication is required to let {procfs.comm(os.getpid())} open the memory of "
-                         f"{tracee.program} (process {tracee.pid} of user {pwd.getpwnam(NEWS).pw_uid}, access read-write)")
-        self.agent.agree(question)
-        os.close(one.reply(serial)[0])
-
-    def test_dialog_says_whose_session_is_ended(self):
-        session = self.session_of(GAMES, lifetime="persistent")
-        one = self.interactive()
-        serial = one.session(session.id).send("Close")
-        question = self.agent.next_question()
-        self.assertEqual(question.action, "org.ptraced.Tracer1.manage")
-        self.assertEqual(question.message,
-                         f"Authentication is required to let {procfs.comm(os.getpid())} call Close of session "
-                         f"{session.id} of user {pwd.getpwnam(GAMES).pw_uid}")
-        self.agent.agree(question)
-        one.reply(serial)
-
-    def test_dialog_says_whose_last_events_are_taken(self):
-        tracee = self.tracee_of(GAMES, "allowed")
-        session = self.session_of(NEWS, lifetime="persistent")
-        session.attach(tracee.pid)
-        tracee.quit()
-        tracee.wait()
-        self.assert_wait(lambda: not self.connect().manager.call("ListTracees"), "it is gone")
-        one = self.interactive()
-        serial = one.session(session.id).send("GetEvent", "t", 0)
-        question = self.agent.next_question()
-        self.assertEqual(question.message,
-                         f"Authentication is required to let {procfs.comm(os.getpid())} take events of {tracee.program} "
-                         f"(process {tracee.pid} of user {pwd.getpwnam(GAMES).pw_uid}, which has ended)")
-        self.agent.agree(question)
-        self.assertEqual(one.reply(serial)[0][2], session.process(tracee.pid).path)
-
-    def test_caller_that_leaves_while_the_keeper_is_asked_who_it_is_leaves_nothing(self):
-        session = self.session_of(GAMES, lifetime="persistent")
-        os.kill(self.service.keeper.pid, signal.SIGSTOP)
-        try:
-            for _ in range(10):
-                one = self.interactive()
-                one.session(session.id).send("Close")
-                self.assert_error("NoSuchSession", one.manager.call, "GetSession", "s", "none") # it has come along
-                one.close()
-        finally:
-            os.kill(self.service.keeper.pid, signal.SIGCONT)
-        self.assertEqual(session.get("Id"), session.id)
+def set_limit(who, name, value):
+    who.manager.call("SetLimit", "st", name, value)
 
 
 class Managing(Policy):
-    """Who may see and end what others trace."""
-
     service_class = ManagingService
 
     def setUp(self):
         super().setUp()
-        self.traced = self.tracee_of(GAMES)
-        self.session = self.session_of(GAMES, lifetime="persistent")
-        self.session.attach(self.traced.pid)
         self.manager = self.service.connect_as(NEWS)
+        self.user = self.service.connect_as(GAMES)
 
-    def test_sessions_of_others_are_listed(self):
-        self.assertEqual(list(self.manager.list_sessions()), [self.session.id])
-        self.assertEqual([entry[0] for entry in self.manager.manager.call("ListTracees")], [self.traced.pid])
-        (objects,) = self.manager.call(client.ROOT, client.OBJECT_MANAGER, "GetManagedObjects")
-        self.assertEqual(set(objects), {self.session.path, self.session.process(self.traced.pid).path})
-        other = self.service.connect_as(GAMES)
-        self.assertEqual(list(other.list_sessions()), [self.session.id])
-        self.assertEqual(other.manager.call("ListTracees"), [], "a rule says no")
+    def limits(self, who):
+        """{name: (value, used)}"""
+        return {name: (value, used) for name, value, used, _ in who.manager.call("ListLimits")}
 
-    def test_permission_is_for_one_call(self):
-        self.manager.list_sessions()
-        self.assert_error(ACCESS_DENIED, self.manager.session(self.session.id).interrupt)
-        theirs = self.manager.session(self.session.id)
-        serials = [theirs.send("Interrupt"), self.manager.manager.send("ListTracees"), theirs.send("Interrupt"),
-                   theirs.send("Subscribe")]
-        for serial in (serials[0], *serials[2:]):
-            self.assert_error(ACCESS_DENIED, self.manager.reply, serial)
-        self.assertEqual(len(self.manager.reply(serials[1])[0]), 1)
-
-    def test_session_of_another_user_is_looked_at_and_ended(self):
-        theirs = self.manager.session(self.session.id)
-        self.assertEqual(theirs.get("Id"), self.session.id)
-        theirs.call("DetachAll")
-        self.assert_runs_free(self.traced)
-        theirs.close()
-        self.assertEqual(self.manager.list_sessions(), {})
-
-    def test_nobody_else_does(self):
-        mine = self.session_of(NEWS, lifetime="persistent")
-        other = self.service.connect_as(GAMES).session(mine.id)
-        self.assertEqual(list(other.client.list_sessions()), [self.session.id])
-        self.assert_error(ASK_ME, other.close)
-        mine.close()
-
-    def test_caller_that_leaves_meanwhile_leaves_nothing(self):
-        os.kill(self.service.polkit.pid, signal.SIGSTOP)
-        try:
-            for _ in range(20):
-                one = self.service.connect_as(NEWS)
-                one.call(client.ROOT, client.INTROSPECTABLE, "Introspect") # it is known
-                for _ in range(3):
-                    one.session(self.session.id).send("Close")
-                one.call(client.ROOT, client.INTROSPECTABLE, "Introspect") # polkit is asked
-                one.close()
-            self.assertEqual(list(self.connect().list_sessions()), [self.session.id])
-        finally:
-            os.kill(self.service.polkit.pid, signal.SIGCONT)
-        self.manager.list_sessions()
-        self.session.get("Id")
+    def agent_of(self, user):
+        agent = polkit.Agent(polkit.Listener.open(self.service.bus_socket), wire.Connection.open(self.service.bus_socket),
+                             polkit.ourselves(user))
+        self.addCleanup(agent.close)
+        return agent
 
 
-del Policy, Dialog
+class Limits(Managing):
+    def test_limit_holds_from_when_it_is_set(self):
+        first = self.user.create_session()
+        set_limit(self.manager, "SessionsMax", 1)
+        error = self.assert_error("LimitExceeded", self.user.create_session)
+        self.assertIn("SessionsMax is reached: no more than 1 ", error.message)
+        self.assertEqual(self.user.manager.get("SessionsMax"), 1)
+        set_limit(self.manager, "SessionsMax", 2)
+        self.user.create_session().close()
+        first.close()
+
+    def test_limit_below_what_is_there_takes_nothing_away(self):
+        tracees = [self.tracee_of(GAMES, name) for name in ("a", "b")]
+        session = self.user.create_session()
+        for tracee in tracees:
+            session.attach(tracee.pid)
+        set_limit(self.manager, "TraceesMax", 1)
+        for tracee in tracees:
+            session.process(tracee.pid).interrupt()
+        self.assert_error("LimitExceeded", session.attach, self.tracee_of(GAMES, "c").pid)
+
+    def test_everybody_sees_limits_and_how_far_his_own_are_used(self):
+        sessions = [self.user.create_session() for _ in range(3)]
+        sessions[0].attach(self.tracee_of(GAMES).pid)
+        for who, used in ((self.user, (3, 1)), (self.manager, (0, 0)), (self.connect(), (3, 1))):
+            limits = self.limits(who)
+            self.assertEqual((limits["SessionsMax"], limits["TraceesMax"]), ((64, used[0]), (1024, used[1])))
+            self.assertEqual(limits["WaitersMax"], (32, NOT_COUNTED))
+            self.assertNotIn("UnreadMax", limits) # which cannot be set
+
+    def test_users_are_told(self):
+        self.user.connection.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch",
+                                  "s", f"type='signal',path='{client.ROOT}',member='PropertiesChanged'")
+        set_limit(self.manager, "SessionsMax", 5)
+        deadline = time.monotonic() + 10
+        told = []
+        while not told and self.user.connection.pump(deadline - time.monotonic()):
+            self.user.sort()
+            told = [(path, body) for path, member, body in self.user.signals if member == "PropertiesChanged"]
+        (path, (interface, values, _)), = told
+        self.assertEqual((path, interface, values["SessionsMax"].value), (client.ROOT, client.MANAGER, 5))
+
+    def test_nobody_else_sets_one(self):
+        error = self.assert_error(ASK_ME, set_limit, self.user, "SessionsMax", 1)
+        self.assertIn(f"SetLimit of the limit SessionsMax takes the polkit action {MANAGE}", error.message)
+        self.assert_error(ASK_ME, set_limit, self.manager, "SessionsMax", 13)
+        self.assertEqual(self.limits(self.user)["SessionsMax"][0], 64)
+
+    def test_dialog_says_which_limit_and_what_it_will_be(self):
+        agent = self.agent_of(GAMES)
+        self.user.flags |= wire.ALLOW_INTERACTION
+        serial = self.user.manager.send("SetLimit", "st", "SessionsMax", 7)
+        question = agent.next_question()
+        self.assertEqual((question.action, question.message),
+                         (MANAGE, "Authentication is required to set the limit SessionsMax of the tracing service to 7"))
+        self.assertEqual(self.limits(self.connect())["SessionsMax"][0], 64)
+        agent.agree(question)
+        self.user.reply(serial)
+        self.assertEqual(self.limits(self.user)["SessionsMax"][0], 7)
+        serial = self.user.manager.send("SetLimit", "st", "SessionsMax", 8)
+        agent.dismiss(agent.next_question()) # the answer was for one call
+        self.assert_error(ACCESS_DENIED, self.user.reply, serial)
+        self.assertEqual(self.limits(self.user)["SessionsMax"][0], 7)
+
+    def test_nobody_is_asked_about_what_cannot_be(self):
+        for name, value in (("Sessions", 1), ("", 1), ("UnreadMax", 5), ("SessionsMax", 0), ("SessionsMax", 100001),
+                            ("SessionsMax", 2**32 + 1), ("SessionsMax", 2**64 - 1), ("x\n" * 100, 1)):
+            for who in (self.user, self.connect()):
+                with self.subTest(name=name, value=value):
+                    error = self.assert_error("InvalidOption", set_limit, who, name, value)
+                    self.assertTrue(error.message.isprintable(), error.message)
+        self.assert_error(INVALID_ARGS, self.user.manager.call, "SetLimit", "su", "SessionsMax", 1)
+        self.assertEqual(self.limits(self.user)["SessionsMax"][0], 64)
+
+    def test_journal_has_who_set_it_and_what_it_was(self):
+        set_limit(self.manager, "SessionsMax", 5)
+        set_limit(self.connect(), "SessionsMax", 6)
+        def log():
+            return self.service.daemons.logs().get("broker.log", "")
+        uid = pwd.getpwnam(NEWS).pw_uid
+        for who, words in ((uid, "SessionsMax to 5 (it was 64)"), (0, "SessionsMax to 6 (it was 5)")):
+            self.assert_wait(lambda who=who, words=words: any(f"User {who} (" in line and words in line
+                                                              for line in log().splitlines()), f"{words}: {log()}")
+
+
+class LeavingService(ManagingService):
+    broker_options = ("--idle-exit=1",)
+
+
+class IdleExit(Managing):
+    service_class = LeavingService
+
+    def test_service_stays_for_a_limit_that_is_not_the_configured_one(self):
+        set_limit(self.manager, "SessionsMax", 5)
+        self.service.close_clients()
+        time.sleep(3) # a second is its time
+        self.assertIsNone(self.service.broker.poll())
+        again = self.service.connect_as(NEWS)
+        self.assertEqual(again.manager.get("SessionsMax"), 5)
+        set_limit(again, "SessionsMax", 64)
+        self.service.close_clients()
+        self.assert_wait(lambda: self.service.broker.poll() is not None, "it ends")
+        self.assertEqual(self.service.broker.returncode, 0)
+        self.service.start_broker() # which the end of the test looks at
+
 
 if __name__ == "__main__":
     harness.main()

@@ -89,10 +89,10 @@ static void others_may_only_have_sessions(struct bus_fixture *f, const char *int
                                           const char *member)
 {
     static const char *const of_any_connection[] = {"CreateSession", "GetSession", "ListSessions",
-                                                    "ListTracees",   "DetachAll",  "Unsubscribe",
-                                                    "Close",         NULL};
-    static const char *const of_root[] = {"OpenMemory", "OpenMaps", "OpenMappedFile",
-                                          "ReadMappedFile", NULL};
+                                                    "ListTracees",   "ListLimits", "DetachAll",
+                                                    "Unsubscribe",   "Close",      NULL};
+    static const char *const of_root[] = {"OpenMemory",     "OpenMaps", "OpenMappedFile",
+                                          "ReadMappedFile", "SetLimit", NULL};
     struct session held = {.uid = SOMEBODY, .holder = (char[]){":1.1"}};
     struct session own = {.uid = SOMEBODY, .holder = (char[]){":1.2"}};
     const struct session others = {.uid = SOMEBODY_ELSE, .holder = (char[]){":1.1"}};

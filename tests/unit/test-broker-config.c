@@ -137,6 +137,29 @@ static void what_is_wrong_is_told_with_its_place_and_ignored(void **state)
     assert_int_equal(limit_value(LIMIT_SESSIONS), 7);
 }
 
+static void a_change_goes_before_the_file_until_it_is_the_same(void **state)
+{
+    unsigned before = 0;
+
+    assert_int_equal(limit_change("Sessions", 1, &before), -ENOENT);
+    assert_int_equal(limit_change("UnreadMax", 1, &before), -ENOENT);
+    assert_int_equal(limit_change("SessionsMax", 0, &before), -ERANGE);
+    assert_int_equal(limit_change("SessionsMax", LIMIT_VALUE_MAX + 1, &before), -ERANGE);
+    assert_int_equal(limit_change("SessionsMax", UINT64_C(1) << 32 | 1, &before), -ERANGE);
+    assert_false(limits_are_changed());
+
+    assert_return_code(limit_change("SessionsMax", 3, &before), 0);
+    assert_int_equal(before, 7);
+    assert_int_equal(limit_value(LIMIT_SESSIONS), 3);
+    read_all();
+    assert_int_equal(limit_value(LIMIT_SESSIONS), 3);
+    assert_true(limits_are_changed());
+
+    assert_return_code(limit_change("SessionsMax", 7, &before), 0);
+    assert_int_equal(before, 3);
+    assert_false(limits_are_changed());
+}
+
 static int setup_group(void **state)
 {
     return mkdtemp(root) ? 0 : -1;
@@ -158,6 +181,7 @@ int main(void)
         cmocka_unit_test(the_first_file_and_every_drop_in_count),
         cmocka_unit_test(a_link_to_nowhere_hides_a_drop_in),
         cmocka_unit_test(what_is_wrong_is_told_with_its_place_and_ignored),
+        cmocka_unit_test(a_change_goes_before_the_file_until_it_is_the_same),
     };
 
     return cmocka_run_group_tests_name("broker-config", tests, setup_group, teardown_group);
