@@ -31,10 +31,14 @@ static bool is_provable(pid_t pid)
     return true;
 }
 
-static bool is_due(const struct context *c, const pid_t *pids, size_t n_pids)
+/* What is asked about elsewhere, an agent of ours would not be found for. */
+static bool is_asked_here(const struct context *c)
 {
-    if (geteuid() == 0 || ptraced_get_transport(c->connection) != PTRACED_TRANSPORT_SYSTEM)
-        return false;
+    return geteuid() != 0 && ptraced_get_transport(c->connection) == PTRACED_TRANSPORT_SYSTEM;
+}
+
+static bool is_due(const pid_t *pids, size_t n_pids)
+{
     /* A child of one's own can be proved, but where Yama lets nobody. */
     if (n_pids == 0)
         return proc_yama_scope() >= 2;
@@ -148,13 +152,23 @@ static void start_agent(void)
     close(fds[0]);
 }
 
-void agent_open(const struct context *c, const pid_t *pids, size_t n_pids)
+static void open_where(const struct context *c, bool due)
 {
     if (c->options.no_ask_password)
         return;
     (void)ptraced_set_interactive(c->connection, true);
-    if (is_due(c, pids, n_pids) && isatty(STDIN_FILENO))
+    if (due && isatty(STDIN_FILENO))
         start_agent();
+}
+
+void agent_open(const struct context *c, const pid_t *pids, size_t n_pids)
+{
+    open_where(c, is_asked_here(c) && is_due(pids, n_pids));
+}
+
+void agent_open_to_manage(const struct context *c)
+{
+    open_where(c, is_asked_here(c));
 }
 
 void agent_close(void)

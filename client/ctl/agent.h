@@ -13,5 +13,8 @@ struct context;
  * refuses what it would have asked about. n_pids 0: a program that is yet to be started. */
 void agent_open(const struct context *c, const pid_t *pids, size_t n_pids);
 
+/* The same for what is other users', or the administrator's: limits. */
+void agent_open_to_manage(const struct context *c);
+
 /* Ends it and gives the terminal back as it was, which a signal that ends ptracectl does too. */
 void agent_close(void);

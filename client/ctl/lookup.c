@@ -45,11 +45,30 @@ static int check_pid(const struct lookup *l, pid_t pid)
     return CTL_NOT_FOUND;
 }
 
-static int check_session(const struct lookup *l, const char *id)
+static const struct ptraced_session_info *find_session(const struct lookup *l, const char *id)
 {
     for (int i = 0; i < l->n_sessions; i++)
         if (strcmp(l->sessions[i].id, id) == 0)
-            return CTL_OK;
+            return &l->sessions[i];
+    return NULL;
+}
+
+bool lookup_has_session(const struct lookup *l, const char *id)
+{
+    return find_session(l, id) != NULL;
+}
+
+bool lookup_is_own(const struct lookup *l, const char *id)
+{
+    const struct ptraced_session_info *s = find_session(l, id);
+
+    return s && s->uid == geteuid();
+}
+
+static int check_session(const struct lookup *l, const char *id)
+{
+    if (lookup_has_session(l, id))
+        return CTL_OK;
     report_error("There is no session '%s'. 'ptracectl sessions' lists them.", id);
     return CTL_NOT_FOUND;
 }

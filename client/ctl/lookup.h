@@ -26,6 +26,10 @@ int lookup_check(const struct lookup *l, int n_arguments, char *const arguments[
 bool lookup_means(const struct ptraced_tracee_info *tracee, int n_arguments,
                   char *const arguments[]);
 
+/* Whether it is in the list; and as one of the caller's user. */
+bool lookup_has_session(const struct lookup *l, const char *id);
+bool lookup_is_own(const struct lookup *l, const char *id);
+
 /* Takes up a session by its id, having checked that it is one; and subscribes to its events. */
 int lookup_session(struct context *c, const char *id, ptraced_session **ret);
 int lookup_session_events(struct context *c, const char *id, ptraced_session **ret);

@@ -2,12 +2,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bus-api/paths.h"
+#include "client/ctl/agent.h"
 #include "client/ctl/context.h"
 #include "client/ctl/event-print.h"
 #include "client/ctl/exit-code.h"
 #include "client/ctl/lookup.h"
 #include "client/ctl/macro.h"
 #include "client/ctl/pager.h"
+#include "client/ctl/parse.h"
 #include "client/ctl/report.h"
 #include "client/ctl/text.h"
 #include "client/ctl/verbs.h"
@@ -76,6 +79,8 @@ struct view {
     struct lookup lookup;
     int n_arguments;
     char **arguments;
+    /* Of the arguments those that are in no list that the caller is shown; NULL: it is in one. */
+    struct ptraced_session_info **unlisted;
     const char *version;
     struct json json;
 };
@@ -118,6 +123,20 @@ static void write_tracee(struct json *j, const struct ptraced_tracee_info *t, co
     json_close_object(j);
 }
 
+static void write_heading(struct json *j, const struct ptraced_session_info *s)
+{
+    json_string(j, "id", s->id);
+    json_unsigned(j, "uid", s->uid);
+    json_string(j, "name", s->name);
+}
+
+static void write_unlisted(struct json *j, const struct ptraced_session_info *s)
+{
+    json_open_object(j, NULL);
+    write_heading(j, s);
+    json_close_object(j);
+}
+
 static int write_session(struct view *v, const struct ptraced_session_info *s)
 {
     _cleanup_(held_done) struct held h = {0};
@@ -126,9 +145,7 @@ static int write_session(struct view *v, const struct ptraced_session_info *s)
 
     r = read_held(v->c, &v->lookup, s->id, &h);
     json_open_object(j, NULL);
-    json_string(j, "id", s->id);
-    json_unsigned(j, "uid", s->uid);
-    json_string(j, "name", s->name);
+    write_heading(j, s);
     json_open_array(j, "tracees");
     for (int i = 0; i < v->lookup.n_tracees; i++)
         if (shows_tracee(v, &v->lookup.tracees[i], s->id))
@@ -154,6 +171,9 @@ static int write_all(struct view *v)
         if (first == CTL_OK)
             first = r;
     }
+    for (int i = 0; i < v->n_arguments; i++)
+        if (v->unlisted[i])
+            write_unlisted(&v->json, v->unlisted[i]);
     json_close_array(&v->json);
     json_close_object(&v->json);
     return first;
@@ -179,17 +199,26 @@ static void print_tracee(const struct ptraced_tracee_info *t, const struct held 
     }
 }
 
-static int print_session(struct view *v, const struct ptraced_session_info *s)
+static int print_heading(const struct ptraced_session_info *s)
 {
-    _cleanup_(held_done) struct held h = {0};
     _cleanup_free_ char *name = strdup(s->name ?: "");
-    int r;
 
-    r = read_held(v->c, &v->lookup, s->id, &h);
     if (!name)
         return report_no_memory();
     text_make_printable(name, strlen(name));
     printf("Session %s (uid %u)%s%s\n", s->id, s->uid, *name ? " " : "", name);
+    return CTL_OK;
+}
+
+static int print_session(struct view *v, const struct ptraced_session_info *s)
+{
+    _cleanup_(held_done) struct held h = {0};
+    int r, no_memory;
+
+    r = read_held(v->c, &v->lookup, s->id, &h);
+    no_memory = print_heading(s);
+    if (no_memory != CTL_OK)
+        return no_memory;
     for (int i = 0; i < v->lookup.n_tracees; i++)
         if (shows_tracee(v, &v->lookup.tracees[i], s->id))
             print_tracee(&v->lookup.tracees[i], &h);
@@ -206,6 +235,18 @@ static void print_summary(const struct view *v)
     printf("ptraced %s (%s): %d session%s, %d tracee%s, %u thread%s\n", v->version,
            transport_name(v->c), l->n_sessions, l->n_sessions == 1 ? "" : "s", l->n_tracees,
            l->n_tracees == 1 ? "" : "s", threads, threads == 1 ? "" : "s");
+}
+
+static int print_unlisted(const struct view *v, const struct ptraced_session_info *s)
+{
+    int r;
+
+    if (!v->c->options.no_legend)
+        putchar('\n');
+    r = print_heading(s);
+    if (r == CTL_OK)
+        puts("  (what it traces is for who may list it)");
+    return r;
 }
 
 static int print_all(struct view *v)
@@ -225,13 +266,56 @@ static int print_all(struct view *v)
         if (first == CTL_OK)
             first = r;
     }
+    for (int i = 0; i < v->n_arguments && first == CTL_OK; i++)
+        if (v->unlisted[i])
+            first = print_unlisted(v, v->unlisted[i]);
     pager_close(&pager);
     return first;
 }
 
+/* Whom lists do not show other users' sessions may still be let to look at one. */
+static int find_unlisted(struct view *v, const char *id, struct ptraced_session_info **ret)
+{
+    struct context *c = v->c;
+    int r;
+
+    agent_open_to_manage(c);
+    r = ptraced_get_session_info(c->connection, id, ret);
+    agent_close();
+    if (r < 0)
+        return report_failure(c, r, 0, "Failed to show session %s", id);
+    return CTL_OK;
+}
+
+static int find_arguments(struct view *v)
+{
+    int r = CTL_OK;
+    pid_t pid;
+
+    for (int i = 0; i < v->n_arguments && r == CTL_OK; i++) {
+        const char *id = v->arguments[i];
+
+        if (lookup_is_asked(v->c) && parse_pid(id, &pid) < 0 && ptraced_session_id_valid(id) &&
+            !lookup_has_session(&v->lookup, id))
+            r = find_unlisted(v, id, &v->unlisted[i]);
+        else
+            r = lookup_check(&v->lookup, 1, &v->arguments[i]);
+    }
+    return r;
+}
+
+static void view_done(struct view *v)
+{
+    for (int i = 0; v->unlisted && i < v->n_arguments; i++)
+        free(v->unlisted[i]);
+    free(v->unlisted);
+    lookup_done(&v->lookup);
+}
+
 int verb_status(struct context *c, int n_arguments, char **arguments)
 {
-    struct view v = {.c = c, .n_arguments = n_arguments, .arguments = arguments};
+    _cleanup_(view_done) struct view v = {
+        .c = c, .n_arguments = n_arguments, .arguments = arguments};
     int r;
 
     r = context_connect(c);
@@ -240,12 +324,13 @@ int verb_status(struct context *c, int n_arguments, char **arguments)
     r = ptraced_get_version(c->connection, &v.version);
     if (r < 0)
         return report_failure(c, r, 0, "Failed to ask for the service's version");
+    v.unlisted = calloc((size_t)n_arguments + 1, sizeof(*v.unlisted));
+    if (!v.unlisted)
+        return report_no_memory();
     r = lookup_read(c, &v.lookup);
+    if (r == CTL_OK)
+        r = find_arguments(&v);
     if (r != CTL_OK)
         return r;
-    r = lookup_check(&v.lookup, n_arguments, arguments);
-    if (r == CTL_OK)
-        r = c->options.json == JSON_OFF ? print_all(&v) : write_all(&v);
-    lookup_done(&v.lookup);
-    return r;
+    return c->options.json == JSON_OFF ? print_all(&v) : write_all(&v);
 }

@@ -27,6 +27,8 @@ static const struct verb verbs[] = {
      "Stop tracing them; they run on", 0, -1, false, verb_detach},
     {"close", VERB_CLOSE, "SESSION...",
      "End sessions; what they traced runs on", 1, -1, false, verb_close},
+    {"limits", VERB_LIMITS, "[LIMIT=VALUE]...",
+     "Show the service's limits, or set some", 0, -1, false, verb_limits},
     {"log", VERB_LOG, "",
      "Show who traced what, from the journal", 0, 0, false, verb_log},
 };

@@ -17,6 +17,7 @@ enum verb_id {
     VERB_CONTINUE,
     VERB_DETACH,
     VERB_CLOSE,
+    VERB_LIMITS,
     VERB_LOG,
 };
 
@@ -53,4 +54,5 @@ int verb_interrupt(struct context *c, int n_arguments, char **arguments);
 int verb_continue(struct context *c, int n_arguments, char **arguments);
 int verb_detach(struct context *c, int n_arguments, char **arguments);
 int verb_close(struct context *c, int n_arguments, char **arguments);
+int verb_limits(struct context *c, int n_arguments, char **arguments);
 int verb_log(struct context *c, int n_arguments, char **arguments);

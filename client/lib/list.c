@@ -165,3 +165,33 @@ _public_ int ptraced_list_threads(ptraced_session *s, pid_t pid, struct ptraced_
         return r;
     return read_list(s->connection, reply, "(uos)", read_thread, sizeof(**ret), ret);
 }
+
+static int read_limit(sd_bus_message *m, struct list *list, void *entry)
+{
+    struct ptraced_limit_info *info = entry, first_round;
+    const char *name, *what;
+    uint64_t value, used;
+    int r;
+
+    r = sd_bus_message_read(m, "(stts)", &name, &value, &used, &what);
+    if (r <= 0)
+        return r;
+    if (!info)
+        info = &first_round;
+    info->name = list_string(list, name);
+    info->what = list_string(list, what);
+    info->value = value;
+    info->used = used;
+    return 1;
+}
+
+_public_ int ptraced_list_limits(ptraced *p, struct ptraced_limit_info **ret)
+{
+    _cleanup_bus_message_ sd_bus_message *reply = NULL;
+    int r;
+
+    r = connection_call(p, PTRACED_ROOT_PATH, PTRACED_MANAGER_INTERFACE, "ListLimits", &reply, "");
+    if (r < 0)
+        return r;
+    return read_list(p, reply, "(stts)", read_limit, sizeof(**ret), ret);
+}

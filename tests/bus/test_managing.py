@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What polkit's `manage` lets somebody do who is not root: set limits, on the bus and by ptracectl."""
 
+import json
+import os
 import pwd
+import shutil
+import subprocess
 import time
 
 import client
@@ -9,7 +13,12 @@ import harness
 import polkit
 import wire
 from policy import ACCESS_DENIED, ASK_ME, GAMES, NEWS, Policy, Service
+from programs import CTL, SEARCH_PATH
+from service import BUILD
+from terminal import Terminal
 
+FAILURE, USAGE, NOT_FOUND, NOT_PERMITTED = range(1, 5) # ptracectl's exit codes
+AGENT = shutil.which("pkttyagent", path=SEARCH_PATH)
 MANAGE = "org.ptraced.Tracer1.manage"
 INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
 NOT_COUNTED = 2**64 - 1
@@ -39,8 +48,8 @@ class Managing(Policy):
         return {name: (value, used) for name, value, used, _ in who.manager.call("ListLimits")}
 
     def agent_of(self, user):
-        agent = polkit.Agent(polkit.Listener.open(self.service.bus_socket), wire.Connection.open(self.service.bus_socket),
-                             polkit.ourselves(user))
+        agent = polkit.Agent(polkit.Listener.open(self.service.bus_socket),
+                             wire.Connection.open(self.service.bus_socket), polkit.ourselves(user))
         self.addCleanup(agent.close)
         return agent
 
@@ -98,8 +107,9 @@ class Limits(Managing):
         self.user.flags |= wire.ALLOW_INTERACTION
         serial = self.user.manager.send("SetLimit", "st", "SessionsMax", 7)
         question = agent.next_question()
-        self.assertEqual((question.action, question.message),
-                         (MANAGE, "Authentication is required to set the limit SessionsMax of the tracing service to 7"))
+        self.assertEqual(question.action, MANAGE)
+        self.assertEqual(question.message,
+                         "Authentication is required to set the limit SessionsMax of the tracing service to 7")
         self.assertEqual(self.limits(self.connect())["SessionsMax"][0], 64)
         agent.agree(question)
         self.user.reply(serial)
@@ -128,6 +138,156 @@ class Limits(Managing):
         for who, words in ((uid, "SessionsMax to 5 (it was 64)"), (0, "SessionsMax to 6 (it was 5)")):
             self.assert_wait(lambda who=who, words=words: any(f"User {who} (" in line and words in line
                                                               for line in log().splitlines()), f"{words}: {log()}")
+
+
+class ByPtracectl(Managing):
+    """NEWS may manage, GAMES would have to ask somebody."""
+
+    def setUp(self):
+        if not AGENT:
+            self.skipTest("pkttyagent is not installed")
+        super().setUp()
+        self.ctl_path = polkit.copy_program(CTL, self.scratch, "ptracectl")
+        self.environment = {"DBUS_SYSTEM_BUS_ADDRESS": self.service.address, "PATH": SEARCH_PATH, "LANG": "C",
+                            "LD_LIBRARY_PATH": os.path.join(BUILD, "client", "lib")}
+        self.traced = self.tracee_of(GAMES)
+        self.session = self.user.create_session(lifetime="persistent", name="of games")
+        self.session.attach(self.traced.pid)
+
+    def run_as(self, user, *arguments):
+        account = pwd.getpwnam(user)
+        return subprocess.run([self.ctl_path, "--system", *map(str, arguments)], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=30, check=False, user=account.pw_uid,
+                              group=account.pw_gid, extra_groups=[], env=self.environment)
+
+    def at_terminal(self, user, *arguments):
+        account = pwd.getpwnam(user)
+        def execute():
+            os.setgroups([])
+            os.setresgid(*[account.pw_gid] * 3)
+            os.setresuid(*[account.pw_uid] * 3)
+            os.execve(self.ctl_path, [self.ctl_path, "--system", *map(str, arguments)], self.environment)
+        terminal = Terminal(execute)
+        self.addCleanup(terminal.close)
+        return terminal
+
+    def succeeds(self, user, *arguments):
+        done = self.run_as(user, *arguments)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout
+
+    def is_there(self, session):
+        return session.id in self.connect().list_sessions()
+
+    def test_session_of_another_user_is_shown_and_ended_by_who_may_manage(self):
+        uid = pwd.getpwnam(GAMES).pw_uid
+        self.assertEqual(self.succeeds(NEWS, "--no-legend", "sessions"), "", "that takes list-other")
+        self.assertIn(f"\nSession {self.session.id} (uid {uid}) of games\n",
+                      self.succeeds(NEWS, "status", self.session.id))
+        shown = json.loads(self.succeeds(NEWS, "--json=short", "status", self.session.id))
+        self.assertEqual(shown["sessions"], [{"id": self.session.id, "uid": uid, "name": "of games"}])
+        self.assertEqual(self.succeeds(NEWS, "close", self.session.id), "")
+        self.assertFalse(self.is_there(self.session))
+        self.assert_runs_free(self.traced)
+
+    def test_who_may_not_is_told_what_it_takes(self):
+        theirs = self.manager.create_session(lifetime="persistent")
+        for verb in ("close", "status"):
+            for option in ((), ("--no-ask-password",)):
+                with self.subTest(verb=verb, option=option):
+                    done = self.run_as(GAMES, *option, verb, theirs.id)
+                    self.assertEqual(done.returncode, NOT_PERMITTED, done.stderr)
+                    uid = pwd.getpwnam(NEWS).pw_uid
+                    self.assertIn(f"session {theirs.id}, which is user {uid}'s, takes the polkit action {MANAGE}",
+                                  done.stderr)
+                    self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertTrue(self.is_there(theirs))
+        theirs.close()
+
+    def test_session_that_is_not_there(self):
+        for user in (NEWS, GAMES):
+            for verb in ("close", "status"):
+                done = self.run_as(user, verb, "s1")
+                self.assertEqual(done.returncode, NOT_FOUND, done.stderr)
+                self.assertIn("There is no session s1", done.stderr)
+        self.assertEqual(self.run_as(NEWS, "close", "../x").returncode, USAGE)
+
+    def test_one_that_is_refused_keeps_no_other_open(self):
+        theirs = self.manager.create_session(lifetime="persistent")
+        self.assertEqual(self.run_as(GAMES, "close", theirs.id, self.session.id).returncode, NOT_PERMITTED)
+        self.assertFalse(self.is_there(self.session))
+        theirs.close()
+
+    def test_question_at_a_terminal_names_session_and_user(self):
+        theirs = self.manager.create_session(lifetime="persistent")
+        uid = pwd.getpwnam(NEWS).pw_uid
+        for verb in ("close", "status"):
+            with self.subTest(verb=verb):
+                terminal = self.at_terminal(GAMES, verb, theirs.id)
+                terminal.read_until("Password: ")
+                self.assertIn(f"AUTHENTICATING FOR {MANAGE}", terminal.text)
+                self.assertIn(f"to manage the session {theirs.id}, in which user {uid} traces", terminal.text)
+                terminal.type("no password of anybody\n")
+                self.assertEqual(terminal.end(), NOT_PERMITTED, terminal.text)
+                self.assertIn("which polkit refuses", terminal.text)
+        self.assertTrue(self.is_there(theirs))
+        theirs.close()
+
+    def test_nobody_is_asked_about_what_is_ones_own(self):
+        """Nor is there an agent, which would say so."""
+        agent = self.service.path("pkttyagent")
+        with open(agent, "w") as f:
+            f.write("#!/bin/sh\necho an agent\n")
+        os.chmod(agent, 0o755)
+        self.environment["PATH"] = self.scratch + ":" + SEARCH_PATH
+        terminal = self.at_terminal(GAMES, "close", self.session.id)
+        self.assertEqual(terminal.end(), 0, terminal.text)
+        self.assertEqual(terminal.text, "")
+        self.assertFalse(self.is_there(self.session))
+
+    def test_nobody_is_asked_at_a_terminal_who_does_not_want_to_be(self):
+        theirs = self.manager.create_session(lifetime="persistent")
+        for arguments in (("close", theirs.id), ("limits", "SessionsMax=3")):
+            terminal = self.at_terminal(GAMES, "--no-ask-password", *arguments)
+            self.assertEqual(terminal.end(), NOT_PERMITTED, terminal.text)
+            self.assertNotIn("AUTHENTICATING", terminal.text)
+        theirs.close()
+
+    def test_limits_are_listed_with_what_is_used(self):
+        listed = {one["limit"]: one for one in json.loads(self.succeeds(GAMES, "--json=short", "limits"))}
+        self.assertEqual(listed["TraceesMax"], {"limit": "TraceesMax", "value": 1024, "used": 1,
+                                                "of": "traced processes of one user"})
+        self.assertIsNone(listed["WaitersMax"]["used"])
+        self.assertRegex(self.succeeds(GAMES, "limits"), r"(?m)^SessionsMax +64 +1 +sessions of one user$")
+
+    def test_limits_are_set_by_who_may_manage(self):
+        self.assertEqual(self.succeeds(NEWS, "limits", "SessionsMax=1", "TraceesMax=2"), "")
+        self.assertEqual([self.limits(self.user)[name][0] for name in ("SessionsMax", "TraceesMax")], [1, 2])
+        self.assert_error("LimitExceeded", self.user.create_session)
+
+    def test_limits_that_cannot_be_set(self):
+        for arguments, code, words in ((("SessionsMax=3",), NOT_PERMITTED, MANAGE),
+                                       (("SessionsMax",), USAGE, "LIMIT=VALUE"),
+                                       (("=3",), USAGE, "LIMIT=VALUE"), (("SessionsMax=x",), USAGE, "SessionsMax=x"),
+                                       (("SessionsMax=0",), USAGE, "SessionsMax=0"),
+                                       (("SessionsMax=3", "TraceesMax="), USAGE, "TraceesMax="),
+                                       (("Sessions=3",), FAILURE, 'no limit "Sessions"'),
+                                       (("SessionsMax=100001",), FAILURE, "1 to 100000")):
+            with self.subTest(arguments=arguments):
+                done = self.run_as(GAMES, "limits", *arguments)
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertIn(words, done.stderr)
+                self.assertEqual(done.stdout, "")
+        self.assertEqual(self.run_as(NEWS, "limits", "SessionsMax=3", "TraceesMax=x").returncode, USAGE)
+        self.assertEqual(self.limits(self.user)["SessionsMax"][0], 64)
+
+    def test_question_at_a_terminal_names_the_limit(self):
+        terminal = self.at_terminal(GAMES, "limits", "SessionsMax=9")
+        terminal.read_until("Password: ")
+        self.assertIn("to set the limit SessionsMax of the tracing service to 9", terminal.text)
+        terminal.type("no password of anybody\n")
+        self.assertEqual(terminal.end(), NOT_PERMITTED, terminal.text)
+        self.assertEqual(self.limits(self.user)["SessionsMax"][0], 64)
 
 
 class LeavingService(ManagingService):

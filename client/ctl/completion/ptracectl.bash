@@ -23,6 +23,10 @@ __ptracectl_tracees() {
     __ptracectl_list threads | awk '{ print $2 }' | sort -un
 }
 
+__ptracectl_limits() {
+    __ptracectl_list limits | awk '{ print $1 }'
+}
+
 __ptracectl_kinds() {
     # Completes the last word of a list with commas.
     local before=
@@ -34,7 +38,7 @@ __ptracectl_kinds() {
 
 _ptracectl() {
     local cur prev words cword
-    local verbs='run events attach sessions status threads interrupt continue detach close log'
+    local verbs='run events attach sessions status threads interrupt continue detach close limits log'
     local options='--system --user --embedded --host= --machine= --json= --no-pager --no-legend --no-ask-password
                    --quiet --help --version'
     local verb='' i
@@ -116,6 +120,10 @@ _ptracectl() {
             COMPREPLY=($(compgen -W "$(__ptracectl_tracees)" -- "$cur"))
             ;;
         close) COMPREPLY=($(compgen -W "$(__ptracectl_sessions)" -- "$cur")) ;;
+        limits)
+            COMPREPLY=($(compgen -S = -W "$(__ptracectl_limits)" -- "$cur"))
+            compopt -o nospace
+            ;;
         esac
         ;;
     esac

@@ -11,13 +11,17 @@ function __ptracectl_tracees
         string replace -rf '^\S+ +(\d+) .*' '$1' | sort -un
 end
 
+function __ptracectl_limits
+    timeout 2 ptracectl --no-legend --no-pager limits 2>/dev/null | string replace -r ' .*' =
+end
+
 function __ptracectl_kinds
     set -l before (string match -r '^.*,' -- (commandline -ct | string replace -r '^--?\w+=?' ''))
     printf "$before%s\n" stop signal group-stop clone fork vfork vfork-done exec exit exited \
         killed lost step breakpoint watchpoint syscall-enter syscall-exit seccomp
 end
 
-set -l verbs run events attach sessions status threads interrupt continue detach close log
+set -l verbs run events attach sessions status threads interrupt continue detach close limits log
 set -l no_verb "not __fish_seen_subcommand_from $verbs"
 
 complete -c ptracectl -f
@@ -45,6 +49,7 @@ complete -c ptracectl -n "$no_verb" -a interrupt -d 'Stop processes or single th
 complete -c ptracectl -n "$no_verb" -a continue -d 'Let them run again'
 complete -c ptracectl -n "$no_verb" -a detach -d 'Stop tracing them; they run on'
 complete -c ptracectl -n "$no_verb" -a close -d 'End sessions; what they traced runs on'
+complete -c ptracectl -n "$no_verb" -a limits -d 'Show the service\'s limits, or set some'
 complete -c ptracectl -n "$no_verb" -a log -d 'Show who traced what, from the journal'
 
 function __ptracectl_verb
@@ -75,3 +80,4 @@ complete -c ptracectl -n '__ptracectl_verb interrupt continue detach' -l all \
 complete -c ptracectl -n '__ptracectl_verb interrupt continue detach status threads' \
     -a '(__ptracectl_tracees)'
 complete -c ptracectl -n '__ptracectl_verb status threads close' -a '(__ptracectl_sessions)'
+complete -c ptracectl -n '__ptracectl_verb limits' -a '(__ptracectl_limits)'

@@ -91,9 +91,10 @@ void ptraced_unrefp(ptraced **p);
 
 /** Whether polkit may ask somebody, through the agent of the caller's desktop or terminal, where an
  *  attach, or ptraced_authorize(), takes a permission (ALLOW_INTERACTIVE_AUTHORIZATION of the D-Bus
- *  specification); for all other calls nobody is asked. Off at first: then what would have to be
- *  asked is refused at once, with -EACCES. While it is on, attaching, ptraced_authorize() and
- *  ptraced_spawn() return when there is an answer, however long that takes. 0;
+ *  specification), or ptraced_close_session(), ptraced_get_session_info() or ptraced_set_limit();
+ *  for all other calls nobody is asked. Off at first: then what would have to be asked is refused
+ * at once, with -EACCES. While it is on, these calls and ptraced_spawn() return when there is an
+ *  answer, however long that takes. 0;
  *  -EINVAL: no connection; -ECHILD: it was opened before a fork(2), by the parent. */
 int ptraced_set_interactive(ptraced *p, bool interactive);
 
@@ -159,6 +160,10 @@ ptraced *ptraced_session_get_connection(ptraced_session *s);
 /** Ends the session: all its tracees run on. A second close fails with -ENXIO. */
 int ptraced_session_close(ptraced_session *s);
 
+/** The same by a session's id, without an object of it. Another user's session takes polkit's
+ *  `manage`, of who is not root. -ENXIO: there is no such session. */
+int ptraced_close_session(ptraced *p, const char *id);
+
 /** Events so far that found no room in the session's queue, or that this library could not keep. */
 int ptraced_session_get_lost_events(ptraced_session *s, uint64_t *ret);
 
@@ -184,6 +189,24 @@ struct ptraced_thread_info {
 int ptraced_list_sessions(ptraced *p, struct ptraced_session_info **ret);
 int ptraced_list_tracees(ptraced *p, struct ptraced_tracee_info **ret);
 int ptraced_list_threads(ptraced_session *s, pid_t pid, struct ptraced_thread_info **ret);
+
+/** One session by its id, though the caller may not see it in a list: another user's takes polkit's
+ *  `manage`. *ret is for free(). */
+int ptraced_get_session_info(ptraced *p, const char *id, struct ptraced_session_info **ret);
+
+/** A limit of the service's, as in ptraced.conf(5). */
+struct ptraced_limit_info {
+    const char *name;
+    const char *what; /**< of what it is, in words */
+    uint64_t value;
+    uint64_t used; /**< by the caller's user; of root: by the user that has the most.
+                        UINT64_MAX: it is not counted by user */
+};
+int ptraced_list_limits(ptraced *p, struct ptraced_limit_info **ret);
+
+/** Sets one until the service ends: polkit's `manage`, of who is not root. -EINVAL: there is none
+ * of that name, or it cannot have that value. */
+int ptraced_set_limit(ptraced *p, const char *name, uint64_t value);
 
 /* ---- Attaching ------------------------------------------------------------------------------ */
 
