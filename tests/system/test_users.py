@@ -3,13 +3,11 @@
 being asked, at their limits; what they trace, and what the journal has of it."""
 
 import json
-import os
 
 import cases
 import client
 import wire
 from cases import NAME
-from terminal import Terminal
 from test_journal import message_ids
 from users import ALICE, ASK_ME, BOB, PROGRAM, Users
 
@@ -18,20 +16,11 @@ DROP_IN = "/etc/ptraced/ptraced.conf.d/test.conf"
 
 
 class AtATerminal(Users):
-    def start(self, user, *command):
-        account = self.machine.account(user)
-        command = ["nsenter", "--target", str(self.machine.leader), "--all", "setpriv", f"--reuid={account.uid}",
-                   f"--regid={account.gid}", "--init-groups", "env", "-i", "PATH=/usr/bin:/bin", "LANG=C.UTF-8",
-                   "timeout", "--foreground", "60", *map(str, command)]
-        terminal = Terminal(lambda: os.execvp(command[0], command))
-        self.addCleanup(terminal.close)
-        return terminal
-
     def ask(self, password):
-        self.machine.run("sh", "-c", f"echo '{ALICE}:{PASSWORD}' | chpasswd")
+        self.set_password(ALICE, PASSWORD)
         self.rules(f'if (action.id == "{NAME}.control-other") return polkit.Result.AUTH_SELF;')
         tracee = self.tracee(PROGRAM, user=BOB)
-        terminal = self.start(ALICE, "ptracectl", "attach", tracee.inside)
+        terminal = self.at_terminal(ALICE, "ptracectl", "attach", tracee.inside)
         terminal.read_until("Password: ")
         self.assertIn(f"Authentication is required to let ptracectl control {tracee.program} (process "
                       f"{tracee.inside} of user {self.machine.account(BOB).uid})", terminal.text)

@@ -9,6 +9,7 @@ import client
 import polkit
 import wire
 from machine import UserConnection
+from terminal import Terminal
 
 ALICE, BOB = "alice", "bob"
 RULES = "/etc/polkit-1/rules.d/10-test.rules"
@@ -87,6 +88,19 @@ class Users(cases.Case):
         self.assertEqual([identity[1]["uid"].value for identity in question.identities],
                          [self.machine.account(asked).uid])
         return question
+
+    def at_terminal(self, user, *command):
+        """A command of a user's who sits before it."""
+        account = self.machine.account(user)
+        command = ["nsenter", "--target", str(self.machine.leader), "--all", "setpriv", f"--reuid={account.uid}",
+                   f"--regid={account.gid}", "--init-groups", "env", "-i", "PATH=/usr/bin:/bin", "LANG=C.UTF-8",
+                   "timeout", "--foreground", "60", *map(str, command)]
+        terminal = Terminal(lambda: os.execvp(command[0], command))
+        self.addCleanup(terminal.close)
+        return terminal
+
+    def set_password(self, user, password):
+        self.machine.run("sh", "-c", f"echo '{user}:{password}' | chpasswd")
 
     def attach(self, who, tracee, flags=0, **values):
         """The session, after polkit has said yes."""
