@@ -99,7 +99,7 @@ static int fail_invalid(int r, const char *name, sd_bus_error *error)
 static void tell_changed(struct broker *b)
 {
     int r = sd_bus_emit_properties_changed(b->bus, PTRACED_ROOT_PATH, PTRACED_MANAGER_INTERFACE,
-                                           "SessionsMax", "TraceesMax", "QueueMax", NULL);
+                                           "SessionsMax", "TraceesMax", NULL);
 
     if (r < 0)
         log_warning(&b->log, "Cannot announce the new limits: %s", strerror(-r));

@@ -14,6 +14,7 @@
 #include "daemon/broker/grant.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/renew.h"
+#include "daemon/broker/requester.h"
 #include "daemon/broker/rights.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/target.h"
@@ -25,6 +26,7 @@ struct question {
     char *caller; /* its name: it may leave */
     const char *action;
     bool refused;
+    struct requester *requester; /* the keeper is asked for its name */
     struct polkit_check *check;
 };
 
@@ -44,6 +46,7 @@ struct renewal {
 static void renewal_free(struct renewal *r)
 {
     for (size_t i = 0; i < r->n_questions; i++) {
+        (void)requester_cancel(r->questions[i].requester);
         (void)polkit_cancel(r->questions[i].check);
         free(r->questions[i].caller);
     }
@@ -174,14 +177,17 @@ static const char *name_of(const struct target *t)
     return t->executable ? t->executable : t->comm;
 }
 
-static int ask(struct question *q, const struct clearance *c)
+static int ask(struct question *q, const struct clearance *c, const char *requester)
 {
     _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
     const struct target *t = &q->renewal->target;
     char pid[16], user[16];
     const char *details[] = {
-        "pid",  pid,  "executable", name_of(t),
-        "user", user, "access",     c->observe ? PTRACED_ACCESS_OBSERVE : PTRACED_ACCESS_CONTROL,
+        "pid",        pid,
+        "executable", name_of(t),
+        "user",       user,
+        "access",     c->observe ? PTRACED_ACCESS_OBSERVE : PTRACED_ACCESS_CONTROL,
+        "requester",  requester ? requester : "a program that has ended",
         NULL,
     };
     const struct polkit_question question = {
@@ -194,6 +200,27 @@ static int ask(struct question *q, const struct clearance *c)
     snprintf(pid, sizeof(pid), "%d", t->pid);
     snprintf(user, sizeof(user), "%u", t->uids[0]);
     return polkit_ask(q->renewal->broker, &question, on_answer, q, &q->check, &error);
+}
+
+/* Who cannot be asked may not. */
+static void ask_or_refuse(struct question *q, const struct clearance *c, const char *requester)
+{
+    q->refused = ask(q, c, requester) < 0;
+    if (q->refused)
+        audit_renewed(c, &q->renewal->target, q->action, false);
+}
+
+static void on_requester(const char *comm, void *userdata)
+{
+    struct question *q = userdata;
+    const struct attachment *a = find_attachment(q->renewal);
+    const struct clearance *c = a ? find_clearance(a, q->caller) : NULL;
+
+    q->requester = NULL;
+    if (c)
+        ask_or_refuse(q, c, comm);
+    if (!c || q->refused)
+        settle(q->renewal);
 }
 
 static int make_questions(struct renewal *r, const struct attachment *a)
@@ -216,7 +243,6 @@ static int make_questions(struct renewal *r, const struct attachment *a)
     return 0;
 }
 
-/* Who cannot be asked may not. */
 static void ask_all(struct renewal *r, const struct attachment *a)
 {
     size_t i = 0;
@@ -225,11 +251,10 @@ static void ask_all(struct renewal *r, const struct attachment *a)
     LIST_FOREACH(struct clearance, c, &a->clearances, of_attachment) {
         struct question *q = &r->questions[i++];
 
-        if (ask(q, c) < 0) {
-            q->refused = true;
-            audit_renewed(c, &r->target, q->action, false);
+        if (requester_look(c->caller, on_requester, q, &q->requester) <= 0)
+            ask_or_refuse(q, c, NULL);
+        if (q->refused)
             r->n_open--;
-        }
     }
     settle(r);
 }

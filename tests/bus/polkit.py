@@ -68,7 +68,7 @@ class PolkitService(service.SystemService):
                                  environment={"DBUS_SYSTEM_BUS_ADDRESS": self.address})
         probe = wire.Connection.open(self.bus_socket)
         try:
-            if not service.wait_until(lambda: self.has_polkit(probe) or self.polkit.poll() is not None):
+            if not service.wait_until(lambda: self.has_polkit(probe) or self.polkit.poll() is not None, 60):
                 raise RuntimeError("polkitd did not start")
         finally:
             probe.close()

@@ -15,6 +15,9 @@ class Watching(Service):
     rules = Service.rules + """
     if (action.id == "org.ptraced.Tracer1.observe-other" && action.lookup("executable").indexOf("/allowed") >= 0)
         return polkit.Result.YES;
+    if (action.id == "org.ptraced.Tracer1.control-other" && action.lookup("executable").indexOf("/by-requester") >= 0 &&
+        action.lookup("requester").indexOf("python") == 0)
+        return polkit.Result.YES;
     if (action.id == "org.ptraced.Tracer1.control-other" && action.lookup("executable").indexOf("/for-one") >= 0) {
         var allowed = typeof wasAllowed === "undefined";
         wasAllowed = true; // is global
@@ -74,6 +77,12 @@ class Allowed(Case):
         self.assertTrue(process.thread(self.watched.pid).registers())
         session.close()
         self.assert_advances(lambda: self.watched.ask()["progress"])
+
+    def test_rule_is_told_who_asks(self):
+        session, _ = self.attach()
+        self.execute("by-requester")
+        self.assertEqual(self.next_exec(session).kind, "exec")
+        self.assertEqual(self.watched.listen(), "ready")
 
     def test_each_of_many_is_asked_about_and_told(self):
         session, _ = self.attach()
