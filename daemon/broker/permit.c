@@ -286,9 +286,13 @@ static const char *message_of(const struct permit_wait *w)
     if (w->wanted.events)
         return "Authentication is required to let $(requester) take events of $(executable) "
                "(process $(pid) of user $(user), which has ended)";
-    return w->limit ? "Authentication is required to let $(requester) set the limit $(limit) of "
-                      "the tracing service to $(value)"
-                    : NULL; /* the policy has it */
+    if (w->limit)
+        return "Authentication is required to let $(requester) set the limit $(limit) of the "
+               "tracing service to $(value)";
+    return w->wanted.manage && strcmp(w->access, PTRACED_ACCESS_LIST) == 0
+               ? "Authentication is required to let $(requester) look at session $(session), in "
+                 "which user $(user) traces"
+               : NULL; /* the policy has it */
 }
 
 static int ask_next(struct permit_wait *w, sd_bus_error *error)

@@ -11,6 +11,7 @@ import time
 import client
 import harness
 import polkit
+import procfs
 import wire
 from policy import ACCESS_DENIED, ASK_ME, GAMES, NEWS, Policy, Service
 from programs import CTL, SEARCH_PATH
@@ -109,7 +110,8 @@ class Limits(Managing):
         question = agent.next_question()
         self.assertEqual(question.action, MANAGE)
         self.assertEqual(question.message,
-                         "Authentication is required to set the limit SessionsMax of the tracing service to 7")
+                         f"Authentication is required to let {procfs.comm(os.getpid())} set the limit SessionsMax of the "
+                         "tracing service to 7")
         self.assertEqual(self.limits(self.connect())["SessionsMax"][0], 64)
         agent.agree(question)
         self.user.reply(serial)
@@ -226,7 +228,8 @@ class ByPtracectl(Managing):
                 terminal = self.at_terminal(GAMES, verb, theirs.id)
                 terminal.read_until("Password: ")
                 self.assertIn(f"AUTHENTICATING FOR {MANAGE}", terminal.text)
-                self.assertIn(f"to manage the session {theirs.id}, in which user {uid} traces", terminal.text)
+                self.assertIn(f"end the tracing of user {uid} in session {theirs.id}" if verb == "close" else
+                              f"look at session {theirs.id}, in which user {uid} traces", terminal.text)
                 terminal.type("no password of anybody\n")
                 self.assertEqual(terminal.end(), NOT_PERMITTED, terminal.text)
                 self.assertIn("which polkit refuses", terminal.text)
@@ -284,7 +287,7 @@ class ByPtracectl(Managing):
     def test_question_at_a_terminal_names_the_limit(self):
         terminal = self.at_terminal(GAMES, "limits", "SessionsMax=9")
         terminal.read_until("Password: ")
-        self.assertIn("to set the limit SessionsMax of the tracing service to 9", terminal.text)
+        self.assertIn("let ptracectl set the limit SessionsMax of the tracing service to 9", terminal.text)
         terminal.type("no password of anybody\n")
         self.assertEqual(terminal.end(), NOT_PERMITTED, terminal.text)
         self.assertEqual(self.limits(self.user)["SessionsMax"][0], 64)

@@ -188,8 +188,8 @@ class Asking(Dialog):
         question = self.agent.next_question()
         self.assertEqual(question.action, "org.ptraced.Tracer1.manage")
         self.assertEqual(question.message,
-                         f"Authentication is required to let {procfs.comm(os.getpid())} call Close of session "
-                         f"{session.id} of user {pwd.getpwnam(GAMES).pw_uid}")
+                         f"Authentication is required to let {procfs.comm(os.getpid())} end the tracing of user "
+                         f"{pwd.getpwnam(GAMES).pw_uid} in session {session.id}")
         self.agent.agree(question)
         one.reply(serial)
 

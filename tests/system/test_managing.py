@@ -44,7 +44,7 @@ class Managing(Users):
     def test_right_password_ends_a_session_of_another_user(self):
         terminal = self.answer(PASSWORD, "close", self.session.id)
         self.assertEqual(terminal.end(), 0, terminal.text)
-        self.assertIn(f"to manage the session {self.session.id}, in which user {self.machine.account(BOB).uid} traces",
+        self.assertIn(f"end the tracing of user {self.machine.account(BOB).uid} in session {self.session.id}",
                       terminal.text)
         self.assert_wait(lambda: not self.is_traced(), "it runs free")
         self.assertEqual(self.bob.list_sessions(), {})
