@@ -292,14 +292,17 @@ bool audit_user_permitted(struct broker *b, uid_t uid)
     return false;
 }
 
-bool audit_user_listed(struct broker *b, uid_t uid, const char *action)
+bool audit_user_listed(struct broker *b, uid_t uid, const char *action, bool permitted)
 {
     struct audit_user *u = user_get(b, uid);
 
     if (!u || !comes_closely(u, &u->listed_usec[strcmp(action, PTRACED_ACTION_LIST) != 0]))
         return true;
     turn_minute(u);
-    u->n_permitted++;
+    if (permitted)
+        u->n_permitted++;
+    else
+        u->n_refused++;
     set_timer(u);
     return false;
 }

@@ -38,8 +38,9 @@ int audit_user_session(struct broker *b, uid_t uid, sd_bus_error *error);
 bool audit_user_refused(struct broker *b, uid_t uid);
 bool audit_user_followed(struct broker *b, uid_t uid);
 bool audit_user_permitted(struct broker *b, uid_t uid);
-/* The same, to see a list; which, the action says. */
-bool audit_user_listed(struct broker *b, uid_t uid, const char *action);
+/* The same, to see a list; which, the action says. One that is refused takes no other refusal's
+ * place. */
+bool audit_user_listed(struct broker *b, uid_t uid, const char *action, bool permitted);
 
 /* A child that was followed, and counted, is traced no more. */
 void audit_user_released(struct broker *b, uid_t uid);

@@ -164,8 +164,8 @@ void audit_permitted(const struct caller *c, const struct audit_question *q)
     struct audit_entry e;
     char text[1024];
 
-    if (!is_told(b) ||
-        !(*q->session ? audit_user_permitted(b, c->uid) : audit_user_listed(b, c->uid, q->action)))
+    if (!is_told(b) || !(*q->session ? audit_user_permitted(b, c->uid)
+                                     : audit_user_listed(b, c->uid, q->action, true)))
         return;
     audit_entry_begin(&e, PTRACED_AUDIT_GRANT_ID, LOG_INFO);
     add_question(&e, c, q);
@@ -177,9 +177,11 @@ void audit_forbidden(const struct caller *c, const struct audit_question *q)
 {
     struct broker *b = c->broker;
     struct audit_entry e;
+    bool of_list = !*q->session && !q->limit;
     char text[1024];
 
-    if (!is_told(b) || !audit_user_refused(b, c->uid))
+    if (!is_told(b) ||
+        !(of_list ? audit_user_listed(b, c->uid, q->action, false) : audit_user_refused(b, c->uid)))
         return;
     audit_entry_begin(&e, PTRACED_AUDIT_REFUSAL_ID, LOG_NOTICE);
     add_question(&e, c, q);

@@ -122,15 +122,16 @@ static void permissions_are_told_of_and_then_counted(void **state)
 
 static void lists_are_counted_each_for_itself(void **state)
 {
-    assert_true(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST));
-    assert_true(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER));
-    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST));
-    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER));
+    assert_true(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST, true));
+    assert_true(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER, true));
+    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST, true));
+    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST, false));
+    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER, true));
     assert_true(audit_user_permitted(&broker, USER));
     assert_true(audit_user_refused(&broker, USER));
     end_audit();
     assert_non_null(strstr(said, "User 1000 was permitted something 2 more times"));
-    assert_null(strstr(said, "refused"));
+    assert_non_null(strstr(said, "User 1000 was refused 1 more times"));
 }
 
 int main(void)
