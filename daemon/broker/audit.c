@@ -107,10 +107,11 @@ void audit_granted(const struct attach *a, const char *action)
 }
 
 void audit_renewed(const struct clearance *by, const struct target *t, const char *action,
-                   bool granted)
+                   enum polkit_verdict verdict)
 {
     const struct caller *c = by->caller;
     const char *program = t->executable ? t->executable : t->comm;
+    bool granted = verdict == POLKIT_YES;
     struct audit_entry e;
 
     if (!is_told(c->broker) || !(granted ? audit_user_permitted(c->broker, c->uid)
@@ -124,10 +125,13 @@ void audit_renewed(const struct clearance *by, const struct target *t, const cha
     if (!granted)
         audit_entry_add(&e, PTRACED_AUDIT_COUNT "=1");
     add_target(&e, t->pid, program, by->observe);
-    audit_entry_finish(&e, c->broker,
-                       "User %u (%s) may %s %s process %d, which has executed %s: polkit %s %s",
-                       c->uid, c->name, granted ? "still" : "no longer", access_name(by->observe),
-                       t->pid, program, granted ? "allows" : "refuses", action);
+    audit_entry_finish(
+        &e, c->broker, "User %u (%s) may %s %s process %d, which has executed %s: polkit %s %s",
+        c->uid, c->name, granted ? "still" : "no longer", access_name(by->observe), t->pid, program,
+        granted                         ? "allows"
+        : verdict == POLKIT_UNAVAILABLE ? "has not answered about"
+                                        : "refuses",
+        action);
 }
 
 static void add_question(struct audit_entry *e, const struct caller *c,

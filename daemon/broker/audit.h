@@ -6,6 +6,8 @@
 
 #include <systemd/sd-bus.h>
 
+#include "daemon/broker/polkit.h"
+
 struct attach;
 struct attachment;
 struct broker;
@@ -22,7 +24,7 @@ void audit_granted(const struct attach *a, const char *action);
 
 /* polkit was asked once more, for what a process of somebody else's has executed. */
 void audit_renewed(const struct clearance *by, const struct target *t, const char *action,
-                   bool granted);
+                   enum polkit_verdict verdict);
 
 /* What polkit was asked for one call. */
 struct audit_question {

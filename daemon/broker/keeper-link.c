@@ -15,6 +15,9 @@
 #define OTHER_TEXT                                                                                 \
     "The keeper of the tracers is of another version of ptraced; what it traces is released, and " \
     "it ends: try again in some seconds"
+#define STUCK_TEXT                                                                                 \
+    "The keeper of the tracers is of another version of ptraced, and does not know how to make "   \
+    "room; restart ptraced-keeper.service, which releases what it traces"
 #define GONE_TEXT "The keeper of the tracers has ended; try again"
 
 static struct keeper_link *keeper_of(struct wire *w)
@@ -48,7 +51,7 @@ static void keeper_gone(struct wire *w)
     int r;
 
     wire_close(w);
-    k->was_ready = k->is_other = false;
+    k->was_ready = k->is_other = k->is_stuck = false;
     if (!k->path) {
         log_error(&b->log, "The keeper has ended, so this service ends too");
         sd_event_exit(b->event, -ECONNRESET);
@@ -131,7 +134,8 @@ int keeper_link_new_call(struct keeper_link *k, const char *member, sd_bus_messa
                                      strerror(-r));
     }
     if (k->is_other)
-        return sd_bus_error_set(error, PTRACED_ERROR_TRACER_GONE, OTHER_TEXT);
+        return sd_bus_error_set(error, PTRACED_ERROR_TRACER_GONE,
+                                k->is_stuck ? STUCK_TEXT : OTHER_TEXT);
     adopt_missed(k->broker);
     return sd_bus_message_new_method_call(k->wire.bus, ret, NULL, PTRACED_KEEPER_PATH,
                                           PTRACED_KEEPER_INTERFACE, member);
@@ -150,13 +154,12 @@ int keeper_link_call(struct keeper_link *k, sd_bus_message *m, wire_reply_t call
 
 static void on_retired(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
 {
-    struct broker *b = userdata;
+    struct keeper_link *k = userdata;
 
-    if (error)
-        log_error(&b->log,
-                  "The keeper is of another version and does not end (%s); restart "
-                  "ptraced-keeper.service, which releases what it traces",
-                  error->message);
+    if (!error || !k->wire.bus) /* or it has ended */
+        return;
+    k->is_stuck = true;
+    log_error(&k->broker->log, STUCK_TEXT " (%s)", error->message);
 }
 
 void keeper_link_retire(struct keeper_link *k)
@@ -169,7 +172,7 @@ void keeper_link_retire(struct keeper_link *k)
     r = sd_bus_message_new_method_call(k->wire.bus, &m, NULL, PTRACED_KEEPER_PATH,
                                        PTRACED_RETIRE_INTERFACE, "Retire");
     if (r >= 0)
-        r = wire_call(&k->wire, m, WIRE_NO_TIMEOUT, 0, on_retired, k->broker);
+        r = wire_call(&k->wire, m, WIRE_NO_TIMEOUT, 0, on_retired, k);
     if (r < 0)
         log_warning(&k->broker->log, "Cannot tell the keeper to end: %s", strerror(-r));
 }

@@ -15,6 +15,7 @@ struct keeper_link {
     char *path; /* NULL: it cannot be connected to again */
     bool was_ready;
     bool is_other; /* it is of another version, and was told to end */
+    bool is_stuck; /* and does not */
 };
 
 /* Embedded: over a socket that was handed over, which is taken in any case. */

@@ -24,7 +24,7 @@ static struct {
                             "wait until it is over"},
     [LIMIT_THREADS] = {"ThreadsMax", 65536, "threads that one user's sessions trace",
                        "detach from some first"},
-    [LIMIT_BREAKPOINTS] = {"BreakpointsMax", 4096, "breakpoints of one user", "remove one first"},
+    [LIMIT_BREAKPOINTS] = {"BreakpointsMax", 8192, "breakpoints of one user", "remove one first"},
     [LIMIT_EVENTS] = {"QueuedEventsMax", 65536, "events that wait in one user's sessions",
                       "take some first"},
     [LIMIT_FLIGHT] = {"FlightKiBMax", 8192, "KiB of one user's calls under way to tracers",

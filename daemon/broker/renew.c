@@ -26,7 +26,9 @@ struct question {
     char *caller; /* its name: it may leave */
     const char *action;
     bool refused;
-    struct requester *requester; /* the keeper is asked for its name */
+    bool waits;                      /* for room */
+    char requester[TARGET_COMM_MAX]; /* "": unknown */
+    struct requester *look;          /* the keeper is asked for that */
     struct polkit_check *check;
 };
 
@@ -46,7 +48,7 @@ struct renewal {
 static void renewal_free(struct renewal *r)
 {
     for (size_t i = 0; i < r->n_questions; i++) {
-        (void)requester_cancel(r->questions[i].requester);
+        (void)requester_cancel(r->questions[i].look);
         (void)polkit_cancel(r->questions[i].check);
         free(r->questions[i].caller);
     }
@@ -157,27 +159,46 @@ static void settle(struct renewal *r)
     finish(r, granted);
 }
 
-static void on_answer(enum polkit_verdict verdict, const char *why, void *userdata)
+/* NULL: it has none of what is asked about any more. */
+static const struct clearance *clearance_of(const struct question *q)
 {
-    struct question *q = userdata;
     const struct attachment *a = find_attachment(q->renewal);
-    const struct clearance *c = a ? find_clearance(a, q->caller) : NULL;
 
-    q->check = NULL;
+    return a ? find_clearance(a, q->caller) : NULL;
+}
+
+/* May free the question and its renewal. */
+static void answered(struct question *q, enum polkit_verdict verdict)
+{
+    const struct clearance *c = clearance_of(q);
+
+    q->waits = false;
     q->refused = verdict != POLKIT_YES;
     if (c)
-        audit_renewed(c, &q->renewal->target, q->action, !q->refused);
+        audit_renewed(c, &q->renewal->target, q->action, verdict);
     settle(q->renewal);
 }
 
 /* ---- The questions -------------------------------------------------------------------------- */
+
+static void ask_waiting(struct broker *b);
+
+static void on_answer(enum polkit_verdict verdict, const char *why, void *userdata)
+{
+    struct question *q = userdata;
+    struct broker *b = q->renewal->broker;
+
+    q->check = NULL;
+    answered(q, verdict);
+    ask_waiting(b);
+}
 
 static const char *name_of(const struct target *t)
 {
     return t->executable ? t->executable : t->comm;
 }
 
-static int ask(struct question *q, const struct clearance *c, const char *requester)
+static int ask(struct question *q, const struct clearance *c)
 {
     _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
     const struct target *t = &q->renewal->target;
@@ -187,7 +208,7 @@ static int ask(struct question *q, const struct clearance *c, const char *reques
         "executable", name_of(t),
         "user",       user,
         "access",     c->observe ? PTRACED_ACCESS_OBSERVE : PTRACED_ACCESS_CONTROL,
-        "requester",  requester ? requester : "a program that has ended",
+        "requester",  *q->requester ? q->requester : "a program that has ended",
         NULL,
     };
     const struct polkit_question question = {
@@ -202,25 +223,53 @@ static int ask(struct question *q, const struct clearance *c, const char *reques
     return polkit_ask(q->renewal->broker, &question, on_answer, q, &q->check, &error);
 }
 
-/* Who cannot be asked may not. */
-static void ask_or_refuse(struct question *q, const struct clearance *c, const char *requester)
+static bool is_any_asked(const struct broker *b)
 {
-    q->refused = ask(q, c, requester) < 0;
-    if (q->refused)
-        audit_renewed(c, &q->renewal->target, q->action, false);
+    LIST_FOREACH(struct renewal, r, &b->renewals, renewals)
+        for (size_t i = 0; i < r->n_questions; i++)
+            if (r->questions[i].check)
+                return true;
+    return false;
+}
+
+/* Where there is no room for it, it is asked after one of the others is answered, for those are not
+ * asked of people. False: it waits. May free the question and its renewal. */
+static bool try_to_ask(struct question *q)
+{
+    const struct clearance *c = clearance_of(q);
+    int r = c ? ask(q, c) : -ESTALE;
+
+    q->waits = r == -EDQUOT && is_any_asked(q->renewal->broker);
+    if (q->waits)
+        return false;
+    if (r < 0)
+        answered(q, POLKIT_UNAVAILABLE);
+    return true;
+}
+
+static bool ask_one_waiting(struct broker *b)
+{
+    LIST_FOREACH(struct renewal, r, &b->renewals, renewals)
+        for (size_t i = 0; i < r->n_questions; i++)
+            if (r->questions[i].waits && try_to_ask(&r->questions[i]))
+                return true;
+    return false;
+}
+
+static void ask_waiting(struct broker *b)
+{
+    while (ask_one_waiting(b))
+        ;
 }
 
 static void on_requester(const char *comm, void *userdata)
 {
     struct question *q = userdata;
-    const struct attachment *a = find_attachment(q->renewal);
-    const struct clearance *c = a ? find_clearance(a, q->caller) : NULL;
 
-    q->requester = NULL;
-    if (c)
-        ask_or_refuse(q, c, comm);
-    if (!c || q->refused)
-        settle(q->renewal);
+    q->look = NULL;
+    if (comm)
+        snprintf(q->requester, sizeof(q->requester), "%s", comm);
+    (void)try_to_ask(q);
 }
 
 static int make_questions(struct renewal *r, const struct attachment *a)
@@ -243,20 +292,20 @@ static int make_questions(struct renewal *r, const struct attachment *a)
     return 0;
 }
 
-static void ask_all(struct renewal *r, const struct attachment *a)
+static void ask_all(struct renewal *r)
 {
-    size_t i = 0;
+    struct broker *b = r->broker;
 
-    r->n_open = r->n_questions + 1;
-    LIST_FOREACH(struct clearance, c, &a->clearances, of_attachment) {
-        struct question *q = &r->questions[i++];
+    r->n_open = r->n_questions + 1; /* and so none of them frees it */
+    for (size_t i = 0; i < r->n_questions; i++) {
+        struct question *q = &r->questions[i];
+        const struct clearance *c = clearance_of(q);
 
-        if (requester_look(c->caller, on_requester, q, &q->requester) <= 0)
-            ask_or_refuse(q, c, NULL);
-        if (q->refused)
-            r->n_open--;
+        if (!c || requester_look(c->caller, on_requester, q, &q->look) <= 0)
+            (void)try_to_ask(q);
     }
     settle(r);
+    ask_waiting(b);
 }
 
 static void on_inspected(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
@@ -269,7 +318,7 @@ static void on_inspected(sd_bus_message *reply, const sd_bus_error *error, void 
         rights_check_machine(&r->target, &refusal) < 0 || make_questions(r, a) < 0)
         finish(r, false);
     else
-        ask_all(r, a);
+        ask_all(r);
 }
 
 static int begin(struct renewal *r, int pidfd)
@@ -285,7 +334,7 @@ static int begin(struct renewal *r, int pidfd)
 
 int renew_on_exec_asks(struct tracer *t, struct session *s, sd_bus_message *m)
 {
-    const struct attachment *a;
+    struct attachment *a;
     struct renewal *renewal;
     uint32_t pid, number;
     int r, pidfd;
@@ -297,6 +346,7 @@ int renew_on_exec_asks(struct tracer *t, struct session *s, sd_bus_message *m)
     renewal = a ? calloc(1, sizeof(*renewal)) : NULL;
     if (!renewal)
         return a ? -ENOMEM : 0;
+    a->id = ++t->broker->last_attachment; /* what was asked about before is another program */
     renewal->broker = t->broker;
     renewal->session = session_ref(s);
     renewal->attachment = a->id;

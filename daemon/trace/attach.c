@@ -343,6 +343,8 @@ static int get_attachment(struct process *p, struct session *s, const struct att
     int r;
 
     *ret_new = !a;
+    if (a && renew_is_awaited(a))
+        return -EINPROGRESS;
     if (!a) {
         r = process_attach(p, s, o->filter, &a);
         if (r < 0)

@@ -284,14 +284,18 @@ void breakpoint_copy_all(struct trace *t, const struct attachment *from, struct 
         struct breakpoint *copy = malloc(sizeof(*copy));
 
         if (!copy)
-            return; /* what nobody takes is restored in the child */
+            break; /* what nobody takes is restored in the child */
         *copy = *b;
         copy->reached = copy->hits = 0;
+        if (!quota_take(to->session->quota, QUOTA_BREAKPOINTS)) {
+            free(copy);
+            break;
+        }
         if (!copy_one(t, to->process, copy)) {
+            quota_give(to->session->quota, QUOTA_BREAKPOINTS);
             free(copy);
             continue;
         }
-        quota_add(to->session->quota, QUOTA_BREAKPOINTS);
         TAILQ_INSERT_TAIL(&to->breakpoints, copy, breakpoints);
     }
     to->last_breakpoint = from->last_breakpoint;

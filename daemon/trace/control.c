@@ -91,6 +91,10 @@ static int interrupt_process(struct trace *t, struct session *s, pid_t pid)
 
     if (!a)
         return -EUNATCH;
+    if (renew_is_awaited(a)) {
+        a->renewal.engine->interrupting = true;
+        return 1;
+    }
     batch_begin(&b, t);
     /* The process may end, and its attachment with it, while we wait. */
     while (r > 0 && (a = session_find(s, pid)))
@@ -118,6 +122,8 @@ bool trace_awaits_stops(const struct attachment *a)
 {
     const struct tracee *tracee;
 
+    if (renew_is_awaited(a) && a->renewal.engine->interrupting)
+        return true;
     TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
         const struct engine *e = engine_find(tracee, a);
 

@@ -56,6 +56,11 @@ void observe_follows(struct process *child, const struct process *parent)
     t->at_usec = now;
 }
 
+uint64_t observe_left(const struct attachment *a)
+{
+    return a->observe ? left_at(&a->process->observe_time, event_now_usec()) : UINT64_MAX;
+}
+
 bool observe_may_hold(const struct attachment *a)
 {
     const struct observe_time *t = &a->process->observe_time;

@@ -37,6 +37,9 @@ void observe_begins(const struct attachment *a, const struct grant *g);
 void observe_follows(struct process *child, const struct process *parent);
 
 /* Whether a session may stop one more thread; one that does not only observe always may. */
+/* For how long the observers of its process may hold it from now on, in usec; UINT64_MAX: it has
+ * control. */
+uint64_t observe_left(const struct attachment *a);
 bool observe_may_hold(const struct attachment *a);
 
 /* It holds one more, or one less. */

@@ -21,7 +21,7 @@ struct quota_row {
 };
 
 struct quota_table {
-    _Atomic uint32_t n_rows; /* those beyond were never taken */
+    _Atomic uint32_t n_rows; /* those beyond are free */
     struct quota_row rows[QUOTA_ROWS];
 };
 
@@ -93,6 +93,7 @@ int quota_give_row(struct quota_table *q, pid_t tracer)
 void quota_take_back(struct quota_table *q, pid_t tracer)
 {
     struct quota_row *row = tracer > 0 ? find_row(q, tracer) : NULL;
+    uint32_t n;
 
     if (!row)
         return;
@@ -102,6 +103,9 @@ void quota_take_back(struct quota_table *q, pid_t tracer)
             atomic_store(&row->slots[i].n[kind], 0);
     }
     atomic_store(&row->tracer, 0);
+    for (n = atomic_load(&q->n_rows); n > 0 && atomic_load(&q->rows[n - 1].tracer) == 0; n--)
+        ;
+    atomic_store(&q->n_rows, n);
 }
 
 /* ---- A tracer ------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "daemon/trace/control.h"
+#include "daemon/trace/observe.h"
 #include "daemon/trace/renew.h"
 #include "daemon/trace/resume.h"
 #include "daemon/trace/trace.h"
@@ -18,6 +19,7 @@ static struct engine *end_wait(struct attachment *a)
     a->renewal.engine = NULL;
     a->renewal.exec = event_unref(a->renewal.exec);
     a->process->n_awaited--;
+    observe_lets_go(a);
     return e;
 }
 
@@ -30,16 +32,20 @@ void renew_drop(struct attachment *a)
 bool renew_begin(struct trace *t, struct attachment *a, struct tracee *tracee,
                  const struct event *exec)
 {
-    struct engine *e = a->pinned || !t->hooks.exec_asks ? NULL : engine_take(tracee, a);
+    struct engine *e;
 
+    if (a->pinned || !t->hooks.exec_asks || !observe_may_hold(a))
+        return false;
+    e = engine_take(tracee, a);
     if (!e)
         return false;
     engine_let_go(e);
+    observe_holds(a);
     e->mode = RESUME_RUN;
     a->renewal = (struct renewal){e, event_new(exec), ++t->last_renewal};
     a->process->n_awaited++;
-    if (a->renewal.exec &&
-        t->hooks.exec_asks(a->session, &a->process->pidref, a->renewal.number, t->userdata))
+    if (a->renewal.exec && t->hooks.exec_asks(a->session, &a->process->pidref, a->renewal.number,
+                                              observe_left(a), t->userdata))
         return true;
     engine_put(tracee, end_wait(a));
     return false;

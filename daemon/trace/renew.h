@@ -16,8 +16,9 @@
  *     -> trace_renew(): the engine is put back, and is told of the exec that it missed; or the
  *        session loses the process
  *
- * Only a kill gets a thread out of its exec stop meanwhile, and then the session loses it. Nothing
- * here bounds the time: who was asked does. */
+ * Only a kill gets a thread out of its exec stop meanwhile, and then the session loses it: it could
+ * look at the new program in its exit stop. Nothing here bounds the time: who was asked does. For
+ * an observer that is time in which it holds the process. */
 
 struct attachment;
 struct engine;

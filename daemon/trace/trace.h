@@ -31,10 +31,11 @@ struct trace_hooks {
      * is the process from which it was followed; 0: it was attached. */
     void (*process_added)(struct session *s, pid_t pid, pid_t parent, void *userdata);
     void (*process_removed)(struct session *s, pid_t pid, enum removal why, void *userdata);
-    /* A session needs a grant for what a process has just executed: trace_renew() is to be called.
-     * The pidref is borrowed. False: nobody can be asked. May be NULL: the same. */
+    /* A session needs a grant for what a process has just executed: trace_renew() is to be called,
+     * within that time. The pidref is borrowed. False: nobody can be asked. May be NULL: the same.
+     */
     bool (*exec_asks)(struct session *s, const struct pidref *process, uint32_t number,
-                      void *userdata);
+                      uint64_t usec_max, void *userdata);
 };
 
 #define TRACE_DEAD_STRAYS 16u
@@ -114,7 +115,8 @@ struct attach_options {
  * session had the thread already. -ESRCH: gone; -EPERM: the kernel says no (*ret_tid: to which
  * thread); -EDQUOT: TRACE_THREADS_MAX, or what its user may have; -ETIMEDOUT: the process was in
  * execve(2) all the while, see seize.h; -EBUSY: it starts threads faster than they can be attached;
- * -EKEYREJECTED: beyond the grant; -ENOKEY: what it takes was not proved. On failure nothing stays
+ * -EKEYREJECTED: beyond the grant; -EINPROGRESS: the session has no grant yet for what the process
+ * has just executed; -ENOKEY: what it takes was not proved. On failure nothing stays
  * attached that was not before. */
 int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
                  const struct attach_options *o, pid_t *ret_tid);

@@ -97,6 +97,8 @@ int explain_attach(sd_bus_error *error, int failure, pid_t pid, pid_t tid)
                                      "Process %d has no thread %d (any more)", pid, tid);
         return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_PROCESS,
                                  "Process %d does not exist (any more)", pid);
+    case EINPROGRESS:
+        return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED, EXPLAIN_ASKED_TEXT, pid);
     case ENOKEY:
         return sd_bus_error_setf(
             error, PTRACED_ERROR_NOT_PERMITTED,

@@ -92,7 +92,10 @@ static int method_prove(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (r < 0)
         return r;
     a = session_find(s->core, (pid_t)pid);
-    r = a ? proof_check(a->process, fd, observe) : -ESRCH;
+    if (a && renew_is_awaited(a))
+        r = -EINPROGRESS;
+    else
+        r = a ? proof_check(a->process, fd, observe) : -ESRCH;
     return r < 0 ? explain_attach(error, r, (pid_t)pid, 0) : sd_bus_reply_method_return(m, NULL);
 }
 

@@ -8,6 +8,7 @@
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/trace/renew.h"
+#include "daemon/tracer/explain.h"
 #include "daemon/tracer/grant-read.h"
 #include "daemon/tracer/renew.h"
 #include "daemon/tracer/tracer.h"
@@ -24,86 +25,32 @@ struct asked {
     TAILQ_ENTRY(asked) askeds;
 };
 
-struct put_by {
-    sd_bus_message *call;
-    TAILQ_ENTRY(put_by) put_bys;
-};
+/* ---- Calls meanwhile ------------------------------------------------------------------------ */
 
-/* ---- Calls that wait ------------------------------------------------------------------------ */
-
-/* Whoever waits still is put by again. */
-static void take_up(struct tracer *t)
-{
-    struct put_by *p;
-
-    while ((p = TAILQ_FIRST(&t->put_bys))) {
-        TAILQ_REMOVE(&t->put_bys, p, put_bys);
-        if (t->bus)
-            (void)sd_bus_enqueue_for_read(t->bus, p->call); /* or the broker is gone */
-        sd_bus_message_unref(p->call);
-        free(p);
-    }
-    t->rearm = true;
-    t->output_pending = true;
-}
-
-static int put_by(struct tracer *t, sd_bus_message *m)
-{
-    struct put_by *p = malloc(sizeof(*p));
-
-    if (!p)
-        return -ENOMEM;
-    p->call = sd_bus_message_ref(m);
-    TAILQ_INSERT_TAIL(&t->put_bys, p, put_bys);
-    return 1;
-}
-
-static bool is_asked(const struct tracer *t, const char *id, pid_t pid)
+static const struct asked *find_asked(const struct tracer *t, const struct ptraced_path *path)
 {
     const struct asked *a;
 
     TAILQ_FOREACH(a, &t->askeds, askeds)
-        if (strcmp(a->session->id, id) == 0 && (pid == 0 || a->pid == pid))
-            return true;
-    return false;
+        if (strcmp(a->session->id, path->session) == 0 && a->pid == path->pid)
+            return a;
+    return NULL;
 }
 
-/* Of the session as a whole: what would go past the process, or attach to it once more. */
-static bool is_for_all(sd_bus_message *m)
-{
-    static const char *const members[] = {"Attach", "Prove", "Interrupt", "Continue"};
-
-    for (size_t i = 0; i < ELEMENTSOF(members); i++)
-        if (sd_bus_message_is_method_call(m, PTRACED_TRACER_INTERFACE, members[i]))
-            return true;
-    return false;
-}
-
-static bool has_to_wait(const struct tracer *t, sd_bus_message *m)
-{
-    const char *id = NULL;
-    struct ptraced_path path;
-    bool waits;
-
-    if (is_for_all(m)) {
-        waits = sd_bus_message_read(m, "s", &id) > 0 && is_asked(t, id, 0);
-        (void)sd_bus_message_rewind(m, true);
-        return waits;
-    }
-    ptraced_path_parse(sd_bus_message_get_path(m), &path);
-    return (path.kind == PTRACED_PATH_PROCESS || path.kind == PTRACED_PATH_THREAD) &&
-           is_asked(t, path.session, path.pid) &&
-           !sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "Detach");
-}
-
+/* They were meant for the former program, and who makes them may be refused the new one. */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-    struct tracer *t = userdata;
+    const struct tracer *t = userdata;
+    struct ptraced_path path;
 
     if (TAILQ_EMPTY(&t->askeds) || !sd_bus_message_is_method_call(m, NULL, NULL) ||
-        !has_to_wait(t, m))
+        sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "Detach"))
         return 0;
-    return put_by(t, m);
+    ptraced_path_parse(sd_bus_message_get_path(m), &path);
+    if ((path.kind != PTRACED_PATH_PROCESS && path.kind != PTRACED_PATH_THREAD) ||
+        !find_asked(t, &path))
+        return 0;
+    return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED, EXPLAIN_ASKED_TEXT, path.pid);
 }
 
 int renew_add(struct tracer *t, sd_bus *bus)
@@ -120,7 +67,8 @@ static void asked_free(struct asked *a)
     TAILQ_REMOVE(&t->askeds, a, askeds);
     sd_event_source_disable_unref(a->timer);
     free(a);
-    take_up(t);
+    t->rearm = true;
+    t->output_pending = true;
 }
 
 static void answer(struct tracer_session *s, pid_t pid, uint32_t number, struct grant *grant)
@@ -152,7 +100,8 @@ static int send_question(const struct asked *a, int pidfd)
     return r < 0 ? r : sd_bus_send(bus, m, NULL);
 }
 
-bool renew_ask(struct tracer_session *s, const struct pidref *process, uint32_t number)
+bool renew_ask(struct tracer_session *s, const struct pidref *process, uint32_t number,
+               uint64_t usec_max)
 {
     struct tracer *t = s->tracer;
     struct asked *a = t->bus && !t->releasing ? calloc(1, sizeof(*a)) : NULL;
@@ -161,7 +110,8 @@ bool renew_ask(struct tracer_session *s, const struct pidref *process, uint32_t 
         return false;
     *a = (struct asked){.session = s, .pid = process->pid, .number = number};
     if (send_question(a, process->fd) < 0 ||
-        sd_event_add_time_relative(t->event, &a->timer, CLOCK_MONOTONIC, RENEW_USEC, ACCURACY_USEC,
+        sd_event_add_time_relative(t->event, &a->timer, CLOCK_MONOTONIC,
+                                   usec_max < RENEW_USEC ? usec_max : RENEW_USEC, ACCURACY_USEC,
                                    on_timer, a) < 0) {
         free(a);
         return false;
@@ -207,13 +157,7 @@ int renew_method(sd_bus_message *m, void *userdata, sd_bus_error *error)
 void renew_flush(struct tracer *t)
 {
     struct asked *a;
-    struct put_by *p;
 
-    while ((p = TAILQ_FIRST(&t->put_bys))) {
-        TAILQ_REMOVE(&t->put_bys, p, put_bys);
-        sd_bus_message_unref(p->call);
-        free(p);
-    }
     while ((a = TAILQ_FIRST(&t->askeds))) {
         struct tracer_session *s = a->session;
 

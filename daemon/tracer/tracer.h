@@ -44,11 +44,10 @@ struct tracer {
     struct quota quota;
     struct trace *trace;
     TAILQ_HEAD(, tracer_session) sessions;
-    TAILQ_HEAD(, late) lates;     /* answers that wait (late.h) */
-    TAILQ_HEAD(, asked) askeds;   /* grants that are asked for (renew.h) */
-    TAILQ_HEAD(, put_by) put_bys; /* calls that wait for those */
-    bool output_pending;          /* a queue has something for the broker */
-    bool check_idle;              /* something ended: perhaps nothing is left */
+    TAILQ_HEAD(, late) lates;   /* answers that wait (late.h) */
+    TAILQ_HEAD(, asked) askeds; /* grants that are asked for (renew.h) */
+    bool output_pending;        /* a queue has something for the broker */
+    bool check_idle;            /* something ended: perhaps nothing is left */
     bool idle_told;
     sd_event_source *holds_timer; /* NULL until an observer has held a thread (access.h) */
     bool rearm;     /* an event source was changed while the event loop stood prepared */

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import signal
+import time
 
 import harness
 import procfs
@@ -13,6 +14,8 @@ from policy import GAMES, NEWS, Policy, Service
 
 class Watching(Service):
     rules = Service.rules + """
+    if (action.id == "org.ptraced.Tracer1.open-memory-other")
+        return polkit.Result.YES;
     if (action.id == "org.ptraced.Tracer1.observe-other" && action.lookup("executable").indexOf("/allowed") >= 0)
         return polkit.Result.YES;
     if (action.id == "org.ptraced.Tracer1.control-other" && action.lookup("executable").indexOf("/by-requester") >= 0 &&
@@ -157,6 +160,23 @@ class ForOneOfTwo(Case):
         self.assertEqual(again.events_for(0.1), [])
 
 
+    def test_calls_that_came_meanwhile_are_not_made_good(self):
+        session, _ = self.attach(self.session_of(GAMES, lifetime="persistent"))
+        session.call("Subscribe")
+        again = self.service.connect_as(GAMES).session(session.path)
+        again.call("AuthorizeProcess", "ua{sv}", self.watched.pid, options())
+        theirs = again.process(self.watched.pid)
+        with self.silent_polkit():
+            self.execute("for-one")
+            self.assert_stands()
+            serials = [theirs.send("GetCommandLine"), theirs.send("Kill"), theirs.send("Interrupt")]
+            again.get("Lifetime")  # they have come along
+        self.assertEqual(self.next_exec(session).kind, "exec")
+        for serial in serials:
+            self.assert_error("NotPermitted", again.client.reply, serial)
+        self.assertEqual(self.watched.listen(), "ready")
+
+
 class Meanwhile(Case):
     def test_nothing_is_known_before_the_answer(self):
         session, process = self.attach()
@@ -167,15 +187,60 @@ class Meanwhile(Case):
             event = roots.events_until(lambda e: e.kind == "exec")[-1]
             self.assertEqual(event.details["path"], path)
             self.assert_stands()
-            serial = process.send("ReadMemory", "tt", 0, 1)
-            other = process.send("ListThreads", "")
-            session.get("Lifetime")  # they have come along
-            self.assertEqual(session.events_for(0.2), [])
+            for call in (process.list_threads, process.interrupt, process.kill,
+                         process.thread(self.watched.pid).registers, lambda: process.read_memory(0, 1)):
+                self.assertIn("try again", self.assert_error("NotPermitted", call).message)
+            self.assertEqual(session.events_for(0.1), [])
             self.assert_stands()
         self.assertEqual(self.next_exec(session).kind, "exec")
-        self.assert_error("BadAddress", session.client.reply, serial)
-        self.assertTrue(session.client.reply(other))
+        self.assertTrue(process.list_threads())
         self.assertEqual(self.watched.listen(), "ready")
+
+    def test_interrupt_of_the_session_takes_effect_with_the_answer(self):
+        session, process = self.attach()
+        with self.silent_polkit():
+            self.execute("allowed-too")
+            self.assert_stands()
+            serial = session.send("Interrupt")
+            session.get("Lifetime")
+        self.assertEqual(self.next_exec(session).kind, "exec")
+        session.client.reply(serial)
+        session.events_until(lambda e: e.kind == "stop")
+        self.assert_stands()
+        process.continue_()
+        self.assertEqual(self.watched.listen(), "ready")
+
+    def test_observer_holds_nothing_for_longer_than_it_may(self):
+        session, _ = self.attach(access="observe")
+        with self.silent_polkit():
+            self.execute("allowed-too")
+            self.assert_stands()
+            started = time.monotonic()
+            self.assertEqual(self.watched.listen(), "ready")
+            self.assertLess(time.monotonic() - started, 1.8)  # where control would take two
+        self.assertEqual(self.next_exec(session).kind, "lost")
+
+    def test_permission_for_one_program_is_not_for_the_next(self):
+        """It is asked for the memory of the former one, and answers when another is there."""
+        session, process = self.attach()
+        with self.silent_polkit():
+            serial = process.send("OpenMemory", "s", "read")
+            session.get("Lifetime")
+            self.execute("allowed-too")
+            self.assert_stands()
+        self.assert_error("NotAttached", session.client.reply, serial)
+        self.assertEqual(self.next_exec(session).kind, "exec")
+
+    def test_more_of_them_than_polkit_is_asked_at_a_time(self):
+        """A shell that executes what it reads."""
+        session, _ = self.attach(children="follow", events=["exec"])
+        self.execute("allowed-shell", "/bin/sh")
+        self.next_exec(session)
+        path = self.program("allowed-true", "/bin/true")
+        self.watched.say(f"for i in {' '.join(map(str, range(60)))}; do {path} & done; wait; echo done")
+        events = [session.events_until(lambda e: e.kind in ("exec", "lost"))[-1] for _ in range(60)]
+        self.assertEqual({event.kind for event in events}, {"exec"})
+        self.assertEqual(self.watched.listen(), "done")
 
     def test_polkit_that_does_not_answer_holds_nobody_up(self):
         session, _ = self.attach()

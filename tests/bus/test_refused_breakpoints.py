@@ -9,7 +9,7 @@ from computing import FIRST, WIDE, Program
 from wire import Variant
 
 INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
-PAGE = 4096
+PAGE = 8192
 
 
 class Refusals(Program):
@@ -82,17 +82,17 @@ class Refusals(Program):
 
     def test_limit_of_a_user(self):
         tracee, at, session, process = self.start()
-        for _ in range(4096):
+        for _ in range(8192):
             process.add_breakpoint(at["target"], report_only=True, condition=(FIRST, 0, 0, "==", 2**63))
         error = self.assert_error("LimitExceeded", process.add_breakpoint, at["target"])
         self.assertIn("BreakpointsMax", error.message)
-        self.assertIn("4096", error.message)
-        self.assertEqual(len(process.list_breakpoints()), 4096)
+        self.assertIn("8192", error.message)
+        self.assertEqual(len(process.list_breakpoints()), 8192)
         _, elsewhere, _, another = self.start() # which has another tracer
         self.assert_error("LimitExceeded", another.add_breakpoint, elsewhere["target"])
         self.assert_calls(tracee, 3)
         process.remove_breakpoint(17)
-        self.assertEqual(process.add_breakpoint(at["target"]), 4097)
+        self.assertEqual(process.add_breakpoint(at["target"]), 8193)
         session.process(tracee.pid).detach()
         self.assert_text_clean(tracee)
         another.add_breakpoint(elsewhere["target"])

@@ -50,6 +50,7 @@ static void uses_what_a_tracer_drops(void)
     CHECK(unlink("/nothing") == -1 && errno == EPERM);
     CHECK(mkdir("/nothing", 0700) == -1 && errno == EPERM);
     CHECK(chmod("/nothing", 0700) == -1 && errno == EPERM);
+    CHECK(open("/tmp", O_WRONLY | O_CREAT, 0600) == -1 && errno == EPERM);
     CHECK(setuid(getuid()) == -1 && errno == EPERM);
     CHECK(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
 }
