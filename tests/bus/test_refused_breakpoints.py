@@ -9,7 +9,7 @@ from computing import FIRST, WIDE, Program
 from wire import Variant
 
 INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
-PAGE = 8192
+PAGE = 4096
 
 
 class Refusals(Program):
