@@ -22,6 +22,12 @@
 /* Events that wait in a session's queue at one tracer; of one user there may be less. */
 #define PTRACED_QUEUE_MAX 1024u
 
+/* What a tracer tells of a process of a session's: pid, number of threads, whether it is only
+ * observed, whether it had its user's rights alone, its real user, since when (CLOCK_MONOTONIC, usec),
+ * and its executable, escaped. */
+#define PTRACED_DESCRIBED_CONTENTS "uubbuts"
+#define PTRACED_DESCRIBED_SIGNATURE "(" PTRACED_DESCRIBED_CONTENTS ")"
+
 /* What a session may trace at the most (daemon/trace/grant.h): everything, users, groups,
  * capabilities, user namespace, undumpable, one program alone and its path, by proof, usec for
  * which observers hold it at first, usec at a raised class, and of what passes the part that comes

@@ -6,6 +6,7 @@
 
 #include <systemd/sd-id128.h>
 
+#include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "daemon/broker/adopt.h"
@@ -109,12 +110,15 @@ static int read_settings(sd_bus_message *m, struct session_settings *ret)
 static int adopt_processes(struct session *s, struct tracer *t, sd_bus_message *m)
 {
     uint32_t pid, n_threads, uid;
+    const char *executable;
     int r, observe, plain;
+    uint64_t since;
 
-    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(uubbu)");
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, PTRACED_DESCRIBED_SIGNATURE);
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_read(m, "(uubbu)", &pid, &n_threads, &observe, &plain, &uid)) > 0) {
+    while ((r = sd_bus_message_read(m, PTRACED_DESCRIBED_SIGNATURE, &pid, &n_threads, &observe,
+                                    &plain, &uid, &since, &executable)) > 0) {
         struct attachment *a;
 
         r = attachment_add(s, t, (pid_t)pid);
@@ -123,6 +127,9 @@ static int adopt_processes(struct session *s, struct tracer *t, sd_bus_message *
         a = attachment_find(s, (pid_t)pid, t);
         a->observe = observe;
         a->plain = plain;
+        a->since_usec = since;
+        if (*executable && !a->executable)
+            a->executable = strdup(executable);
         if (s->creator) /* it alone has attached here */
             r = clearance_give(s->creator, a, ATTACH_NOTHING, observe);
         if (r < 0)
@@ -170,10 +177,12 @@ static int adopt_sessions(struct tracer *t, sd_bus_message *m)
 {
     int r;
 
-    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "(susssba(uubbu))");
+    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY,
+                                       "(susssba" PTRACED_DESCRIBED_SIGNATURE ")");
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_enter_container(m, SD_BUS_TYPE_STRUCT, "susssba(uubbu)")) > 0) {
+    while ((r = sd_bus_message_enter_container(m, SD_BUS_TYPE_STRUCT,
+                                               "susssba" PTRACED_DESCRIBED_SIGNATURE)) > 0) {
         t->used = true;
         r = adopt_session(t, m);
         if (r < 0)

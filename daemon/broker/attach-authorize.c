@@ -60,7 +60,7 @@ static void refuse(struct attach *a, enum polkit_verdict verdict, bool own, cons
         sd_bus_error_setf(&error, PTRACED_ERROR_NOT_PERMITTED,
                           "User %u may not %s process %d (%s): polkit refuses the action %s",
                           a->caller->uid, access_of(a), t->pid, name, action);
-    audit_refused(a->caller, a, action);
+    audit_refused(a->caller, a, action, error.message);
     attach_fail(a, &error);
 }
 
@@ -205,17 +205,19 @@ static int inspect_asker(struct attach *a, sd_bus_error *error)
 
 static int check_proof(struct attach *a, sd_bus_error *error)
 {
+    int r;
+
     if (proof_is_of(&a->wish.proof, &a->asked, a->wish.observe)) {
         a->grant = ATTACH_PROVEN;
         return 1;
     }
-    audit_refused(a->caller, a, PTRACED_OPTION_PROOF);
-    return sd_bus_error_setf(
-        error, PTRACED_ERROR_NOT_PERMITTED,
-        "The proof is none for process %d: it has to be /proc/%d/mem, of the "
-        "system's own /proc, opened since its last exec, for writing too where "
-        "not access \"observe\" is asked for; without a proof polkit is asked",
-        a->asked.pid, a->asked.pid);
+    r = sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
+                          "The proof is none for process %d: it has to be /proc/%d/mem, of the "
+                          "system's own /proc, opened since its last exec, for writing too where "
+                          "not access \"observe\" is asked for; without a proof polkit is asked",
+                          a->asked.pid, a->asked.pid);
+    audit_refused(a->caller, a, PTRACED_OPTION_PROOF, error->message);
+    return r;
 }
 
 int attach_authorize(struct attach *a, sd_bus_error *error)
@@ -227,11 +229,12 @@ int attach_authorize(struct attach *a, sd_bus_error *error)
     if (auth_is_unlimited(a->caller)) {
         if (a->broker->mode == BROKER_SYSTEM && a->session->uid != a->caller->uid &&
             !a->wish.joins) {
-            audit_refused(a->caller, NULL, "Attach");
-            return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                     "What root attaches in session %s, user %u would control; "
-                                     "attach in a session of your own",
-                                     a->session->id, a->session->uid);
+            r = sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                  "What root attaches in session %s, user %u would control; "
+                                  "attach in a session of your own",
+                                  a->session->id, a->session->uid);
+            audit_call_refused(a->caller, a->call, error->message);
+            return r;
         }
         a->grant = ATTACH_EVERYTHING;
         return 1;
@@ -241,7 +244,7 @@ int attach_authorize(struct attach *a, sd_bus_error *error)
     a->target.program = NULL;
     r = rights_check_machine(&a->asked, error);
     if (r < 0) {
-        audit_refused_because(a->caller, a, "Attach", error->message);
+        audit_refused(a->caller, a, "Attach", error->message);
         return r;
     }
     if (a->wish.proof.given)

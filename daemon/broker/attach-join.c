@@ -62,7 +62,7 @@ static void on_proved(sd_bus_message *reply, const sd_bus_error *error, void *us
         return;
     }
     if (error && !a->answered && sd_bus_error_has_name(error, PTRACED_ERROR_NOT_PERMITTED))
-        audit_refused(a->caller, a, PTRACED_OPTION_PROOF);
+        audit_refused(a->caller, a, PTRACED_OPTION_PROOF, error->message);
     if (error || a->answered) {
         attach_fail(a, error);
         return;
@@ -100,13 +100,16 @@ static int prove(struct attach *a, const struct attachment *attachment, sd_bus_e
  * session may: it keeps a process that comes to more than it has, within the grant. */
 static int join_by_proof(struct attach *a, const struct attachment *attachment, sd_bus_error *error)
 {
+    int r;
+
     if (attachment->plain)
         return prove(a, attachment, error);
-    audit_refused(a->caller, a, PTRACED_OPTION_PROOF);
-    return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
-                             "A proof is not enough for process %d, which was not its user's alone "
-                             "when it was attached; without one polkit is asked",
-                             a->target.pid);
+    r = sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
+                          "A proof is not enough for process %d, which was not its user's alone "
+                          "when it was attached; without one polkit is asked",
+                          a->target.pid);
+    audit_refused(a->caller, a, PTRACED_OPTION_PROOF, error->message);
+    return r;
 }
 
 /* ---- At all --------------------------------------------------------------------------------- */
@@ -114,16 +117,17 @@ static int join_by_proof(struct attach *a, const struct attachment *attachment, 
 int attach_join(struct attach *a, sd_bus_error *error)
 {
     struct attachment *attachment = find_joined(a);
+    int r;
 
     if (!attachment)
         return not_attached(a, error);
     if (a->grant == ATTACH_PROVEN)
         return join_by_proof(a, attachment, error);
     if (a->grant == ATTACH_OTHER && !target_is_same(&a->target, &a->asked)) {
-        audit_refused(a->caller, a, "Attach");
-        return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
-                                 "Process %d is no longer what polkit was asked about",
-                                 a->target.pid);
+        r = sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
+                              "Process %d is no longer what polkit was asked about", a->target.pid);
+        audit_refused(a->caller, a, "Attach", error->message);
+        return r;
     }
     return finish(a, attachment);
 }

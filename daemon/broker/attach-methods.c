@@ -35,7 +35,8 @@ static int check_call(const struct session *s, const struct caller *c, sd_bus_me
 }
 
 /* Who is sent the session's events was authorised for what it traces, but not for this. */
-int attach_check_listeners(const struct session *s, const struct caller *c, sd_bus_error *error)
+int attach_check_listeners(const struct session *s, const struct caller *c, sd_bus_message *call,
+                           sd_bus_error *error)
 {
     const char *other = NULL;
     int r;
@@ -57,7 +58,7 @@ int attach_check_listeners(const struct session *s, const struct caller *c, sd_b
                           "Another connection (%s) gets the events of session %s, and was not "
                           "authorised for what this one attaches; attach in a session of its own",
                           other, s->id);
-    audit_refused_because(c, NULL, "Attach", error->message);
+    audit_call_refused(c, call, error->message);
     return r;
 }
 
@@ -93,11 +94,12 @@ static int read_attach_options(sd_bus_message *call, struct attach_wish *ret, sd
 }
 
 /* Once the call is in order. */
-static int check_limits(const struct session *s, const struct caller *c, sd_bus_error *error)
+static int check_limits(const struct session *s, const struct caller *c, sd_bus_message *call,
+                        sd_bus_error *error)
 {
     int r;
 
-    r = attach_check_listeners(s, c, error);
+    r = attach_check_listeners(s, c, call, error);
     if (r >= 0)
         r = caller_check_user(c, error);
     if (r >= 0)
@@ -147,7 +149,7 @@ int attach_process(struct session *s, struct caller *c, sd_bus_message *call, sd
     r = check_number(pid, "process", error);
     if (r < 0)
         return r;
-    r = check_limits(s, c, error);
+    r = check_limits(s, c, call, error);
     if (r < 0)
         return r;
     r = open_process((pid_t)pid, &pidfd, error);
@@ -181,7 +183,7 @@ int attach_process_fd(struct session *s, struct caller *c, sd_bus_message *call,
                                 "The process of the pidfd has ended");
     if (r < 0)
         return r;
-    r = check_limits(s, c, error);
+    r = check_limits(s, c, call, error);
     if (r < 0)
         return r;
     pidfd = fcntl(received, F_DUPFD_CLOEXEC, 3);
@@ -208,7 +210,7 @@ int attach_thread(struct session *s, struct caller *c, sd_bus_message *call, sd_
     r = check_number(tid, "thread", error);
     if (r < 0)
         return r;
-    r = check_limits(s, c, error);
+    r = check_limits(s, c, call, error);
     if (r < 0)
         return r;
     return attach_begin(s, c, call, -1, (pid_t)tid, &wish, error);

@@ -107,7 +107,7 @@ static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *
     if (error) {
         if (!a->answered && !auth_is_unlimited(a->caller) &&
             sd_bus_error_has_name(error, PTRACED_ERROR_NOT_PERMITTED))
-            audit_refused(a->caller, a, "Attach");
+            audit_refused(a->caller, a, "Attach", error->message);
         attach_fail(a, error);
         return;
     }
@@ -252,7 +252,7 @@ void attach_open(struct attach *a)
         attach_fail_closed(a);
         return;
     }
-    r = a->answered ? 0 : attach_check_listeners(a->session, a->caller, &error);
+    r = a->answered ? 0 : attach_check_listeners(a->session, a->caller, a->call, &error);
     if (r < 0) {
         attach_fail(a, &error);
         return;

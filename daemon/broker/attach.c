@@ -90,7 +90,7 @@ void attach_fail(struct attach *a, const sd_bus_error *error)
         return;
     }
     if (!a->answered) {
-        audit_limit(a->caller, a->call, -ECANCELED, error);
+        audit_failed(a->caller, a->call, -ECANCELED, error);
         sd_bus_reply_method_error(a->call, error);
     }
     attach_end(a);

@@ -95,7 +95,8 @@ int attach_authorize_first(struct session *s, struct caller *c, sd_bus_message *
 struct attach *attach_find(const struct session *s, pid_t pid);
 
 /* Nobody else may get events of what is to be attached: 0, or an error that says who would. */
-int attach_check_listeners(const struct session *s, const struct caller *c, sd_bus_error *error);
+int attach_check_listeners(const struct session *s, const struct caller *c, sd_bus_message *call,
+                           sd_bus_error *error);
 
 /* Starts the chain. Takes the pidfd in any case; -1: the keeper finds the process of the thread. 1
  * when the call will be answered later. */

@@ -8,10 +8,12 @@
 #include "bus-api/audit.h"
 #include "bus-api/errors.h"
 #include "bus-api/names.h"
+#include "bus-api/paths.h"
 #include "daemon/broker/attach.h"
 #include "daemon/broker/audit-entry.h"
 #include "daemon/broker/audit-user.h"
 #include "daemon/broker/audit.h"
+#include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/clearance.h"
@@ -50,41 +52,83 @@ static uint64_t now_usec(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-void audit_refused(const struct caller *c, const struct attach *a, const char *what)
+/* False: it is only counted. */
+static bool begin_refusal(struct audit_entry *e, const struct caller *c, const char *what,
+                          const char *why)
 {
-    audit_refused_because(c, a, what, NULL);
+    if (!is_told(c->broker) || !audit_user_refused(c->broker, c->uid))
+        return false;
+    audit_entry_begin(e, PTRACED_AUDIT_REFUSAL_ID, LOG_NOTICE);
+    add_caller(e, c->uid, c->name);
+    audit_entry_add(e, PTRACED_AUDIT_ACTION "=%s", what);
+    audit_entry_add(e, PTRACED_AUDIT_COUNT "=1");
+    audit_entry_add(e, PTRACED_AUDIT_REASON "=%s", why);
+    return true;
 }
 
-void audit_refused_because(const struct caller *c, const struct attach *a, const char *what,
-                           const char *why)
+void audit_refused(const struct caller *c, const struct attach *a, const char *what,
+                   const char *why)
 {
-    struct broker *b = c->broker;
     struct audit_entry e;
 
-    if (!is_told(b) || !audit_user_refused(b, c->uid))
+    if (!begin_refusal(&e, c, what, why))
         return;
-    audit_entry_begin(&e, PTRACED_AUDIT_REFUSAL_ID, LOG_NOTICE);
-    add_caller(&e, c->uid, c->name);
-    audit_entry_add(&e, PTRACED_AUDIT_ACTION "=%s", what);
-    audit_entry_add(&e, PTRACED_AUDIT_COUNT "=1");
-    if (why)
-        audit_entry_add(&e, PTRACED_AUDIT_REASON "=%s", why);
-    if (a)
-        add_target(&e, a->asked.pid, a->asked.executable, a->wish.observe);
-    if (a)
-        audit_entry_finish(&e, b, "User %u (%s) may not %s process %d (%s): refused %s%s%s", c->uid,
-                           c->name, access_name(a->wish.observe), a->asked.pid,
-                           a->asked.executable ? a->asked.executable : a->asked.comm, what,
-                           why ? ": " : "", why ? why : "");
-    else
-        audit_entry_finish(&e, b, "User %u (%s) is refused %s%s%s", c->uid, c->name, what,
-                           why ? ": " : "", why ? why : "");
+    audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", a->session->id);
+    add_target(&e, a->asked.pid, a->asked.executable, a->wish.observe);
+    audit_entry_finish(&e, c->broker, "User %u (%s) may not %s process %d (%s): refused %s: %s",
+                       c->uid, c->name, access_name(a->wish.observe), a->asked.pid,
+                       a->asked.executable ? a->asked.executable : a->asked.comm, what, why);
 }
 
-int audit_limit(const struct caller *c, sd_bus_message *call, int r, const sd_bus_error *error)
+static const char *describe_object(char text[static 128], const struct ptraced_path *path)
 {
-    if (r < 0 && c && sd_bus_error_has_name(error, PTRACED_ERROR_LIMIT_EXCEEDED))
-        audit_refused_because(c, NULL, sd_bus_message_get_member(call), error->message);
+    switch (path->kind) {
+    case PTRACED_PATH_PROCESS:
+    case PTRACED_PATH_THREAD_LIST:
+    case PTRACED_PATH_THREAD:
+        snprintf(text, 128, " of process %d in session %s", path->pid, path->session);
+        return text;
+    case PTRACED_PATH_SESSION:
+    case PTRACED_PATH_PROCESS_LIST:
+        snprintf(text, 128, " of session %s", path->session);
+        return text;
+    case PTRACED_PATH_INVALID:
+        break;
+    }
+    return "";
+}
+
+void audit_call_refused(const struct caller *c, sd_bus_message *call, const char *why)
+{
+    const char *member = sd_bus_message_get_member(call);
+    struct ptraced_path path;
+    struct audit_entry e;
+    char text[128];
+
+    if (!begin_refusal(&e, c, member, why))
+        return;
+    ptraced_path_parse(sd_bus_message_get_path(call), &path);
+    if (path.kind != PTRACED_PATH_INVALID)
+        audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", path.session);
+    if (path.kind != PTRACED_PATH_INVALID && path.pid > 0)
+        audit_entry_add(&e, PTRACED_AUDIT_PID "=%d", path.pid);
+    audit_entry_finish(&e, c->broker, "User %u (%s) is refused %s%s: %s", c->uid, c->name, member,
+                       describe_object(text, &path), why);
+}
+
+static bool is_refusal(const struct caller *c, const sd_bus_error *error)
+{
+    if (sd_bus_error_has_name(error, PTRACED_ERROR_LIMIT_EXCEEDED))
+        return true;
+    return !auth_is_unlimited(c) &&
+           sd_bus_error_has_names(error, PTRACED_ERROR_INVALID_OPTION, SD_BUS_ERROR_INVALID_ARGS,
+                                  PTRACED_ERROR_NO_SUCH_SESSION);
+}
+
+int audit_failed(const struct caller *c, sd_bus_message *call, int r, const sd_bus_error *error)
+{
+    if (r < 0 && c && is_refusal(c, error))
+        audit_call_refused(c, call, error->message);
     return r;
 }
 
@@ -145,6 +189,12 @@ static void add_question(struct audit_entry *e, const struct caller *c,
         audit_entry_add(e, PTRACED_AUDIT_PID "=%d", q->pid);
     if (q->executable)
         audit_entry_add(e, PTRACED_AUDIT_EXECUTABLE "=%s", q->executable);
+    if (q->access)
+        audit_entry_add(e, PTRACED_AUDIT_ACCESS "=%s", q->access);
+    if (q->limit) {
+        audit_entry_add(e, PTRACED_AUDIT_LIMIT "=%s", q->limit);
+        audit_entry_add(e, PTRACED_AUDIT_VALUE "=%" PRIu64, q->value);
+    }
 }
 
 static const char *describe(const struct audit_question *q, char text[static 1024])
@@ -198,7 +248,7 @@ void audit_limit_set(const struct caller *c, const char *name, unsigned value, u
 {
     struct audit_entry e;
 
-    if (!is_told(c->broker))
+    if (!is_told(c->broker) || (!auth_is_unlimited(c) && !audit_user_permitted(c->broker, c->uid)))
         return;
     audit_entry_begin(&e, PTRACED_AUDIT_GRANT_ID, LOG_NOTICE);
     add_caller(&e, c->uid, c->name);
@@ -241,9 +291,9 @@ void audit_attached(struct attachment *a, const struct attach *by)
     add_target(&e, a->tracee->pid, a->executable, a->observe);
     audit_entry_finish(&e, s->broker, "Session %s of user %u (%s) traces process %d (%s)", s->id,
                        s->uid, name, a->tracee->pid,
-                       a->executable ? a->executable
-                       : by          ? by->target.comm
-                                     : "a child");
+                       !by             ? "a child"
+                       : a->executable ? a->executable
+                                       : by->target.comm);
 }
 
 static bool is_loss(const char *why)

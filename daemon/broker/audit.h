@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include <systemd/sd-bus.h>
@@ -32,7 +33,9 @@ struct audit_question {
     const char *session;    /* "": it is of a list */
     pid_t pid;              /* 0: it is of the session */
     const char *executable; /* NULL: unknown */
-    const char *limit;      /* that is to be set; NULL: it is about none */
+    const char *access;     /* NULL: it has none */
+    const char *limit;      /* that is to be set, to this; NULL: it is about none */
+    uint64_t value;
 };
 
 void audit_permitted(const struct caller *c, const struct audit_question *q);
@@ -41,15 +44,18 @@ void audit_forbidden(const struct caller *c, const struct audit_question *q);
 /* A limit is set, and was something else before. */
 void audit_limit_set(const struct caller *c, const char *name, unsigned value, unsigned before);
 
-/* `what` was asked for, a polkit action or a method, and is refused; `why` is what the caller is
- * told. The attach may be NULL. */
-void audit_refused(const struct caller *c, const struct attach *a, const char *what);
-void audit_refused_because(const struct caller *c, const struct attach *a, const char *what,
-                           const char *why);
+/* `what` was asked for with an attach, a polkit action or a kind of proof, and is refused; `why` is
+ * what the caller is told. */
+void audit_refused(const struct caller *c, const struct attach *a, const char *what,
+                   const char *why);
 
-/* A call comes to `r` and, where that is negative, to the error. One that says LimitExceeded is a
- * refusal too. Returns r. The caller may be NULL: it has left. */
-int audit_limit(const struct caller *c, sd_bus_message *call, int r, const sd_bus_error *error);
+/* The same, of any call. */
+void audit_call_refused(const struct caller *c, sd_bus_message *call, const char *why);
+
+/* A call comes to `r` and, where that is negative, to the error. One that says that a limit is
+ * reached, or that somebody who is not root asks for what is not there or cannot be understood, is
+ * a refusal too. Returns r. The caller may be NULL: it has left. */
+int audit_failed(const struct caller *c, sd_bus_message *call, int r, const sd_bus_error *error);
 
 /* A session traces a process from now on. The attach that brought it there may be NULL: a child
  * that is followed. */

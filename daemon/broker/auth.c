@@ -230,10 +230,9 @@ static bool is_met(enum need need, const struct caller *c, const struct session 
     return false;
 }
 
-static int refuse(const struct caller *c, const struct session *s, const struct rule *rule,
-                  sd_bus_error *error)
+static int explain(const struct caller *c, const struct session *s, const struct rule *rule,
+                   sd_bus_error *error)
 {
-    audit_refused(c, NULL, rule->member);
     if (c->broker->mode != BROKER_SYSTEM)
         return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
                                  "User %u may not call %s: this service is user %u's", c->uid,
@@ -330,15 +329,18 @@ int auth_check(const struct caller *c, const struct session *s, sd_bus_message *
     const char *interface = sd_bus_message_get_interface(m);
     bool own = !s || s->uid == c->uid;
     struct ptraced_path path;
+    int r;
 
     if (!rule)
         return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_METHOD,
                                  "There is no method %s in interface %s",
                                  sd_bus_message_get_member(m), interface ? interface : "(none)");
     ptraced_path_parse(sd_bus_message_get_path(m), &path);
-    if (!(!own && c->permits.manage) && !is_met(need_of(rule, own, &path), c, s, pid_of(&path)))
-        return refuse(c, s, rule, error);
-    return 0;
+    if ((!own && c->permits.manage) || is_met(need_of(rule, own, &path), c, s, pid_of(&path)))
+        return 0;
+    r = explain(c, s, rule, error);
+    audit_call_refused(c, m, error->message);
+    return r;
 }
 
 bool auth_may_see(const struct caller *c, const struct session *s)

@@ -390,7 +390,7 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 
     c->refused = c->refused && is_one_too_many(c);
     if (flow_is_hopeless(c) || (c->refused && !flow_stays_forgettable(c, ANSWER_BYTES))) {
-        audit_refused_because(c, NULL, sd_bus_message_get_member(m), "it is not answered any more");
+        audit_call_refused(c, m, "it is not answered any more");
         return 1;
     }
     r = flow_check_answer(c, 0, 0, error);
@@ -480,11 +480,11 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
     if (!c) {
         const struct caller stranger = {.broker = b, .uid = (uid_t)-1, .name = (char[]){"-"}};
 
-        r = audit_limit(&stranger, m, meet(b, sender, &c, ret_error), ret_error);
+        r = audit_failed(&stranger, m, meet(b, sender, &c, ret_error), ret_error);
         if (r != 0)
             return r;
     }
-    return audit_limit(c, m, admit(b, c, m, ret_error), ret_error);
+    return audit_failed(c, m, admit(b, c, m, ret_error), ret_error);
 }
 
 int callers_start(struct broker *b)

@@ -14,6 +14,8 @@
 #include "daemon/broker/limits-bus.h"
 #include "daemon/broker/limits.h"
 #include "daemon/broker/session.h"
+#include "daemon/broker/share.h"
+#include "daemon/broker/tracer-link.h"
 
 #define NOT_COUNTED UINT64_MAX
 #define NAME_SHOWN 64u
@@ -96,6 +98,34 @@ static int fail_invalid(int r, const char *name, sd_bus_error *error)
                              name, LIMIT_VALUE_MAX);
 }
 
+static void on_told(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
+{
+    struct broker *b = userdata;
+
+    if (error)
+        log_debug(&b->log, "A tracer does not take the limits, ignoring: %s", error->message);
+}
+
+static int tell_tracer(struct tracer *t, uid_t uid)
+{
+    _cleanup_bus_message_ sd_bus_message *m = NULL;
+    int r = tracer_new_call(t, "SetMaxima", &m);
+
+    if (r >= 0)
+        r = sd_bus_message_append(m, "uuuu", (uint32_t)uid, limit_value(LIMIT_EVENTS),
+                                  limit_value(LIMIT_BREAKPOINTS), limit_value(LIMIT_THREADS));
+    return r < 0 ? r : tracer_call(t, m, WIRE_NO_TIMEOUT, 0, on_told, t->broker);
+}
+
+/* They count by themselves what is born and arises there. */
+static void tell_tracers(struct broker *b)
+{
+    LIST_FOREACH(struct tracer, t, &b->tracers, tracers)
+        LIST_FOREACH(struct share, share, &t->shares, of_tracer)
+            if (share->open && tell_tracer(t, share->session->uid) < 0)
+                log_debug(&b->log, "Cannot tell tracer %d the limits, ignoring", t->pid);
+}
+
 static void tell_changed(struct broker *b)
 {
     int r = sd_bus_emit_properties_changed(b->bus, PTRACED_ROOT_PATH, PTRACED_MANAGER_INTERFACE,
@@ -127,7 +157,10 @@ int limits_bus_set(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return sd_bus_error_set(error, PTRACED_ERROR_TIMED_OUT,
                                 "The service is just ending, since nobody needed it; call again");
     (void)limit_change(name, value, &before);
-    audit_limit_set(c, name, (unsigned)value, before);
-    tell_changed(b);
+    if (before != value) {
+        audit_limit_set(c, name, (unsigned)value, before);
+        tell_changed(b);
+        tell_tracers(b);
+    }
     return sd_bus_reply_method_return(m, NULL);
 }

@@ -118,7 +118,7 @@ static int method_create_session(sd_bus_message *m, void *userdata, sd_bus_error
     if (b->idle.leaving)
         return sd_bus_error_set(error, PTRACED_ERROR_TIMED_OUT,
                                 "The service is just ending, since nobody needed it; call again");
-    r = audit_limit(c, m, check_limits(b, c, error), error);
+    r = audit_failed(c, m, check_limits(b, c, error), error);
     if (r < 0)
         return r;
     r = create_session(b, c, &options, &s, error);
@@ -153,8 +153,9 @@ static int method_get_session(sd_bus_message *m, void *userdata, sd_bus_error *e
     if (!s) {
         _cleanup_free_string_ char *shown = ptraced_escape(id, strnlen(id, SESSION_NAME_MAX));
 
-        return sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_SESSION, "There is no session \"%s\"",
-                                 shown ? shown : "");
+        r = sd_bus_error_setf(error, PTRACED_ERROR_NO_SUCH_SESSION, "There is no session \"%s\"",
+                              shown ? shown : "");
+        return audit_failed(caller_of(b, m), m, r, error);
     }
     return sd_bus_reply_method_return(m, "o", ptraced_path_session(path, s->id));
 }
@@ -209,13 +210,15 @@ struct listing {
 static int note_threads(struct session *s, sd_bus_message *description)
 {
     uint32_t pid, n_threads, uid;
+    const char *executable;
     int r, observe, plain;
+    uint64_t since;
 
-    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(uubbu)");
+    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, PTRACED_DESCRIBED_SIGNATURE);
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_read(description, "(uubbu)", &pid, &n_threads, &observe, &plain,
-                                    &uid)) > 0) {
+    while ((r = sd_bus_message_read(description, PTRACED_DESCRIBED_SIGNATURE, &pid, &n_threads,
+                                    &observe, &plain, &uid, &since, &executable)) > 0) {
         struct attachment *a = s ? attachment_find(s, (pid_t)pid, NULL) : NULL;
 
         if (!a)
@@ -231,11 +234,12 @@ static int note_description(struct broker *b, sd_bus_message *description)
 {
     int r;
 
-    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY, "(susssba(uubbu))");
+    r = sd_bus_message_enter_container(description, SD_BUS_TYPE_ARRAY,
+                                       "(susssba" PTRACED_DESCRIBED_SIGNATURE ")");
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_enter_container(description, SD_BUS_TYPE_STRUCT, "susssba(uubbu)")) >
-           0) {
+    while ((r = sd_bus_message_enter_container(description, SD_BUS_TYPE_STRUCT,
+                                               "susssba" PTRACED_DESCRIBED_SIGNATURE)) > 0) {
         const char *id;
 
         r = sd_bus_message_read(description, "s", &id);
@@ -365,7 +369,7 @@ static int method_list_tracees(sd_bus_message *m, void *userdata, sd_bus_error *
     if (!l)
         return -ENOMEM;
     *l = (struct listing){.call = m, .uid = c->uid, .permits = c->permits};
-    r = audit_limit(c, m, describe_all(b, c, l, error), error);
+    r = audit_failed(c, m, describe_all(b, c, l, error), error);
     if (r < 0)
         free(l);
     return r;

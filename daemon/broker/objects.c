@@ -216,7 +216,7 @@ static int on_root_call(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (sd_bus_message_is_method_call(m, PTRACED_MANAGER_INTERFACE, NULL))
         return 0;
     if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"))
-        return audit_limit(c, m, get_managed_objects(b, m, error), error);
+        return audit_failed(c, m, get_managed_objects(b, m, error), error);
     r = auth_check(c, NULL, m, error);
     return r < 0 ? r : 0;
 }

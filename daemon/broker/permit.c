@@ -163,7 +163,9 @@ static struct audit_question question_of(const struct permit_wait *w)
         .session = w->session,
         .pid = w->pid,
         .executable = w->executable,
+        .access = w->wanted.memory || w->wanted.events ? w->access : NULL,
         .limit = w->limit,
+        .value = w->value,
     };
 }
 
@@ -334,7 +336,7 @@ static void on_requester(const char *comm, void *userdata)
     r = explain(ask_next(w, &error), &error);
     if (r >= 0)
         return;
-    audit_limit(w->caller, w->message, r, &error);
+    audit_failed(w->caller, w->message, r, &error);
     sd_bus_reply_method_errno(w->message, r, &error);
     wait_free(w);
 }

@@ -84,9 +84,9 @@ static void tell_refusal(const struct routed *d, const sd_bus_error *error)
     const struct caller *c = caller_of(d->session->broker, d->call);
 
     if (c && sd_bus_error_has_name(error, PTRACED_ERROR_NOT_PERMITTED))
-        audit_refused_because(c, NULL, sd_bus_message_get_member(d->call), error->message);
+        audit_call_refused(c, d->call, error->message);
     else
-        audit_limit(c, d->call, -ECANCELED, error);
+        audit_failed(c, d->call, -ECANCELED, error);
 }
 
 static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *userdata)
@@ -110,7 +110,7 @@ static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *u
         charge_error(d, error);
     r = error ? sd_bus_reply_method_error(d->call, error)
               : copy_answer(d->session->broker, d->call, answer, &failure);
-    audit_limit(caller_of(d->session->broker, d->call), d->call, r, &failure);
+    audit_failed(caller_of(d->session->broker, d->call), d->call, r, &failure);
     if (r < 0)
         sd_bus_reply_method_errno(d->call, r, &failure);
 }
@@ -137,7 +137,7 @@ static int refuse_descriptor(const struct caller *c, sd_bus_message *call, sd_bu
     const char *member = sd_bus_message_get_member(call);
     int r = sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "%s takes no descriptor", member);
 
-    audit_refused_because(c, NULL, member, error->message);
+    audit_call_refused(c, call, error->message);
     return r;
 }
 
@@ -314,7 +314,7 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error)
     struct broker *b = userdata;
     struct caller *c = caller_of(b, m);
 
-    return audit_limit(c, m, handle(b, c, m, error), error);
+    return audit_failed(c, m, handle(b, c, m, error), error);
 }
 
 int route_add(struct broker *b)

@@ -24,7 +24,7 @@ static int method_attach_process(sd_bus_message *m, void *userdata, sd_bus_error
     struct session *s = userdata;
     struct caller *c = caller_of(s->broker, m);
 
-    return audit_limit(c, m, attach_process(s, c, m, error), error);
+    return audit_failed(c, m, attach_process(s, c, m, error), error);
 }
 
 static int method_attach_process_fd(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -32,7 +32,7 @@ static int method_attach_process_fd(sd_bus_message *m, void *userdata, sd_bus_er
     struct session *s = userdata;
     struct caller *c = caller_of(s->broker, m);
 
-    return audit_limit(c, m, attach_process_fd(s, c, m, error), error);
+    return audit_failed(c, m, attach_process_fd(s, c, m, error), error);
 }
 
 static int method_attach_thread(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -40,7 +40,7 @@ static int method_attach_thread(sd_bus_message *m, void *userdata, sd_bus_error 
     struct session *s = userdata;
     struct caller *c = caller_of(s->broker, m);
 
-    return audit_limit(c, m, attach_thread(s, c, m, error), error);
+    return audit_failed(c, m, attach_thread(s, c, m, error), error);
 }
 
 static int method_authorize_process(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -48,7 +48,7 @@ static int method_authorize_process(sd_bus_message *m, void *userdata, sd_bus_er
     struct session *s = userdata;
     struct caller *c = caller_of(s->broker, m);
 
-    return audit_limit(c, m, attach_authorize_process(s, c, m, error), error);
+    return audit_failed(c, m, attach_authorize_process(s, c, m, error), error);
 }
 
 /* ---- What goes to all tracers of the session ---- */
@@ -82,7 +82,7 @@ static int broadcast(struct session *s, sd_bus_message *call, const char *member
     const struct caller *c = caller_of(s->broker, call);
     int r;
 
-    r = audit_limit(c, call, gather_check(s->broker, c->uid, error), error);
+    r = audit_failed(c, call, gather_check(s->broker, c->uid, error), error);
     if (r < 0)
         return r;
     o = malloc(sizeof(*o));
@@ -106,7 +106,7 @@ static void on_all_done(struct gather *g, void *userdata)
     const sd_bus_error *error = gather_first_error(g);
 
     if (error) {
-        audit_limit(caller_of(g->broker, o->call), o->call, -ECANCELED, error);
+        audit_failed(caller_of(g->broker, o->call), o->call, -ECANCELED, error);
         sd_bus_reply_method_error(o->call, error);
     } else
         sd_bus_reply_method_return(o->call, NULL);
@@ -160,7 +160,7 @@ static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *erro
 
     /* Each of its tracers is sent a copy. */
     r = measure_check(m, CONTINUE_BYTES_MAX, &size, error);
-    audit_limit(caller_of(s->broker, m), m, r, error);
+    audit_failed(caller_of(s->broker, m), m, r, error);
     if (r >= 0)
         r = options_read(m, rules, ELEMENTSOF(rules), error);
     if (r < 0)
@@ -233,7 +233,7 @@ static int method_subscribe(sd_bus_message *m, void *userdata, sd_bus_error *err
     if (r >= 0)
         r = session_subscribe(s, c, error);
     if (r < 0)
-        return audit_limit(c, m, r, error);
+        return audit_failed(c, m, r, error);
     return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -277,7 +277,7 @@ static int method_get_event(sd_bus_message *m, void *userdata, sd_bus_error *err
         r = caller_check_user(c, error);
     if (r >= 0)
         r = events_get(s, c, m, 0, 0, timeout_usec, error);
-    return audit_limit(c, m, r, error);
+    return audit_failed(c, m, r, error);
 }
 
 /* ---- Properties ---- */

@@ -210,6 +210,8 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
         a->plain = from->plain;
         a->asks_own = from->asks_own;
         a->root = from->root;
+        if (from->executable) /* until it executes another */
+            a->executable = strdup(from->executable);
     }
     audit_attached(a, by);
     if (by && (by->caller || s->creator)) /* whose it is, though it has been told of a time-out */

@@ -31,7 +31,8 @@ struct session {
 struct attachment {
     struct session *session;
     struct process *process;
-    uint64_t serial; /* of the last event */
+    uint64_t serial;     /* of the last event */
+    uint64_t since_usec; /* CLOCK_MONOTONIC */
     struct filter *filter;
     struct grant *grant; /* NULL: everything */
     struct renewal renewal;

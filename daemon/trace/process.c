@@ -108,6 +108,7 @@ int process_attach(struct process *p, struct session *s, struct filter *filter,
         return -ENOMEM;
     a->session = s;
     a->process = p;
+    a->since_usec = event_now_usec();
     a->filter = filter_ref(filter);
     TAILQ_INIT(&a->breakpoints);
     TAILQ_INSERT_TAIL(&p->attachments, a, by_process);

@@ -130,6 +130,15 @@ static struct quota_user *find_user(const struct quota *q, uid_t uid, size_t *re
     return NULL;
 }
 
+void quota_set_max(struct quota *q, uid_t uid, const uint32_t max[QUOTA_KINDS])
+{
+    size_t i;
+    struct quota_user *u = find_user(q, uid, &i);
+
+    if (u)
+        memcpy(u->max, max, sizeof(u->max));
+}
+
 int quota_open(struct quota *q, uid_t uid, const uint32_t max[QUOTA_KINDS], struct quota_user **ret)
 {
     struct quota_user *u;

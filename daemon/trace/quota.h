@@ -52,6 +52,9 @@ struct quota {
 /* -ENOENT: this process was given no row. */
 int quota_join(struct quota_table *table, struct quota *ret);
 
+/* Of a user that is open; else nothing happens. */
+void quota_set_max(struct quota *q, uid_t uid, const uint32_t max[QUOTA_KINDS]);
+
 /* With one reference. The maxima are those of the first session. -EUSERS: QUOTA_USERS; -ENOMEM. */
 int quota_open(struct quota *q, uid_t uid, const uint32_t max[QUOTA_KINDS],
                struct quota_user **ret);

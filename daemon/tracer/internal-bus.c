@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bus-api/errors.h"
+#include "bus-api/escape.h"
 #include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
@@ -75,6 +77,20 @@ static int method_open_session(sd_bus_message *m, void *userdata, sd_bus_error *
             return r;
         }
     }
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+/* The administrator has set others. */
+static int method_set_maxima(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    uint32_t max[QUOTA_KINDS], uid;
+    struct tracer *t = userdata;
+    int r = sd_bus_message_read(m, "uuuu", &uid, &max[QUOTA_EVENTS], &max[QUOTA_BREAKPOINTS],
+                                &max[QUOTA_THREADS]);
+
+    if (r < 0)
+        return r;
+    quota_set_max(&t->quota, uid, max);
     return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -424,26 +440,40 @@ static uid_t uid_of(pid_t pid)
     return proc_read_status(pid, &status) < 0 ? (uid_t)-1 : status.uids[0];
 }
 
+static int append_process(sd_bus_message *reply, const struct tracer_session *s,
+                          const struct attachment *a)
+{
+    _cleanup_free_string_ char *executable = NULL;
+    pid_t pid = a->process->pidref.pid;
+    char path[PATH_MAX];
+    ssize_t n = proc_read_executable(pid, path);
+
+    if (n > 0)
+        executable = ptraced_escape(path, (size_t)n);
+    return sd_bus_message_append(reply, PTRACED_DESCRIBED_SIGNATURE, (uint32_t)pid,
+                                 (uint32_t)a->n_engines, (int)a->observe,
+                                 (int)grant_is_plain(a->grant, s->uid), (uint32_t)uid_of(pid),
+                                 a->since_usec, executable ? executable : "");
+}
+
 static int append_session(sd_bus_message *reply, const struct tracer_session *s)
 {
     const struct attachment *a;
     int r;
 
-    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT, "susssba(uubbu)");
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_STRUCT,
+                                      "susssba" PTRACED_DESCRIBED_SIGNATURE);
     if (r < 0)
         return r;
     r = sd_bus_message_append(reply, "susssb", s->id, (uint32_t)s->uid, s->name, s->owner,
                               s->lifetime, s->queue);
     if (r < 0)
         return r;
-    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(uubbu)");
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, PTRACED_DESCRIBED_SIGNATURE);
     if (r < 0)
         return r;
     TAILQ_FOREACH(a, &s->core->attachments, by_session) {
-        r = sd_bus_message_append(reply, "(uubbu)", (uint32_t)a->process->pidref.pid,
-                                  (uint32_t)a->n_engines, (int)a->observe,
-                                  (int)grant_is_plain(a->grant, s->uid),
-                                  (uint32_t)uid_of(a->process->pidref.pid));
+        r = append_process(reply, s, a);
         if (r < 0)
             return r;
     }
@@ -461,7 +491,8 @@ static int method_describe(sd_bus_message *m, void *userdata, sd_bus_error *erro
     r = sd_bus_message_new_method_return(m, &reply);
     if (r < 0)
         return r;
-    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY, "(susssba(uubbu))");
+    r = sd_bus_message_open_container(reply, SD_BUS_TYPE_ARRAY,
+                                      "(susssba" PTRACED_DESCRIBED_SIGNATURE ")");
     if (r < 0)
         return r;
     TAILQ_FOREACH(s, &t->sessions, sessions) {
@@ -479,6 +510,9 @@ const sd_bus_vtable internal_vtable[] = {
                                         "b", queue, "u", queue_max, "u", breakpoints_max, "u",
                                         threads_max),
                             SD_BUS_NO_RESULT, method_open_session, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("SetMaxima",
+                            SD_BUS_ARGS("u", uid, "u", events, "u", breakpoints, "u", threads),
+                            SD_BUS_NO_RESULT, method_set_maxima, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("CloseSession", SD_BUS_ARGS("s", id), SD_BUS_NO_RESULT,
                             method_close_session, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Prove", SD_BUS_ARGS("s", id, "u", pid, "h", proof, "b", observe),
@@ -510,8 +544,8 @@ const sd_bus_vtable internal_vtable[] = {
                             SD_BUS_RESULT("a" PTRACED_EVENT_SIGNATURE, events), method_list_stopped,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS,
-                            SD_BUS_RESULT("a(susssba(uubbu))", sessions), method_describe,
-                            SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_RESULT("a(susssba" PTRACED_DESCRIBED_SIGNATURE ")", sessions),
+                            method_describe, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("Events", SD_BUS_ARGS("s", id, "a" PTRACED_EVENT_SIGNATURE, events), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Ready", SD_BUS_ARGS("s", id), 0),
     SD_BUS_SIGNAL_WITH_ARGS("ProcessAdded", SD_BUS_ARGS("s", id, "u", pid, "u", parent), 0),
