@@ -34,6 +34,41 @@ class Written(Policy):
         return wire.Variant("h", fd)
 
 
+class BadInput(Written):
+    """What is refused is named, with what it was about and what its caller was told."""
+
+    def refused(self, error, function, /, *args, **kwargs):
+        message = self.assert_error(error, function, *args, **kwargs).message
+        self.assert_refusal_logged(NEWS, message)
+        return message
+
+    def setUp(self):
+        super().setUp()
+        self.session = self.session_of(GAMES, lifetime="persistent")
+        self.traced = self.tracee_of(GAMES)
+        self.process = self.session.attach(self.traced.pid)
+        self.other = self.service.connect_as(NEWS)
+
+    def test_session_of_another_user(self):
+        self.refused(ACCESS_DENIED, self.other.session(self.session.id).call, "Interrupt")
+        self.assert_refusal_logged(NEWS, f"Interrupt of session {self.session.id}")
+
+    def test_process_of_another_users_session(self):
+        self.refused(ACCESS_DENIED, self.other.session(self.session.id).process(self.traced.pid).kill)
+        self.assert_refusal_logged(NEWS, f"Kill of process {self.traced.pid} in session {self.session.id}")
+
+    def test_session_that_was_guessed(self):
+        self.refused("NoSuchSession", self.other.manager.call, "GetSession", "s", "s17")
+
+    def test_option_of_another_type(self):
+        self.refused("InvalidOption", self.other.create_session, name=3)
+
+    def test_proof_of_another_process(self):
+        proof = self.proof_of(NEWS, self.tracee_of(NEWS, "another").pid)
+        message = self.refused("NotPermitted", self.other.create_session().attach, self.tracee_of(NEWS).pid, proof=proof)
+        self.assertIn("The proof is none", message)
+
+
 class Journal(Written):
     def test_grant_attach_and_release_name_who_and_what(self):
         tracee = self.tracee_of(GAMES)

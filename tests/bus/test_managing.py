@@ -66,6 +66,16 @@ class Limits(Managing):
         self.user.create_session().close()
         first.close()
 
+    def test_limit_holds_for_what_tracers_have_already(self):
+        process = self.user.create_session().attach(self.tracee_of(GAMES).pid, stop=True)
+        at = process.thread(process.pid).registers()["rip"]
+        first = process.add_breakpoint(at)
+        set_limit(self.manager, "BreakpointsMax", 1)
+        self.assertIn("no more than 1 ", self.assert_error("LimitExceeded", process.add_breakpoint, at).message)
+        set_limit(self.manager, "BreakpointsMax", 2)
+        process.remove_breakpoint(process.add_breakpoint(at))
+        process.remove_breakpoint(first)
+
     def test_limit_below_what_is_there_takes_nothing_away(self):
         tracees = [self.tracee_of(GAMES, name) for name in ("a", "b")]
         session = self.user.create_session()

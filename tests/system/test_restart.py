@@ -68,6 +68,19 @@ class Restart(Case):
             self.assert_still_held(tracee, session, tracer)
         self.assertEqual(self.only("ptraced-keeper"), keeper)
 
+    def test_release_after_a_restart_tells_program_and_time(self):
+        tracee, session, _ = self.start()
+        self.machine.run("systemctl", "restart", BROKER)
+        self.connect().session(session.id).close()
+
+        def find():
+            return [entry for entry in self.journal() if entry.get("PTRACED_REASON") == "closed"]
+        self.assert_wait(find, "an entry says so")
+        (entry,) = find()
+        self.assertEqual(entry["PTRACED_PID"], str(tracee.inside))
+        self.assertIn("computes", entry["PTRACED_EXECUTABLE"])
+        self.assertGreater(int(entry["PTRACED_USEC"]), 0)
+
     def test_restart_keeps_what_stands_standing(self):
         tracee, session, process = self.start()
         process.interrupt()
