@@ -70,10 +70,11 @@ static int make_info(ptraced *p, const char *id, const char *name, uid_t uid,
 {
     size_t id_size = strlen(id) + 1, name_size = strlen(name) + 1;
     struct ptraced_session_info *info = malloc(sizeof(*info) + id_size + name_size);
-    char *text = (char *)(info + 1);
+    char *text;
 
     if (!info)
         return connection_fail(p, -ENOMEM, "Out of memory.");
+    text = (char *)(info + 1);
     info->id = memcpy(text, id, id_size);
     info->name = memcpy(text + id_size, name, name_size);
     info->uid = uid;
@@ -86,7 +87,7 @@ _public_ int ptraced_get_session_info(ptraced *p, const char *id, struct ptraced
     _cleanup_bus_message_ sd_bus_message *m = NULL, *reply = NULL;
     char path[PTRACED_PATH_MAX];
     const char *name = "";
-    uint32_t uid = 0;
+    uint32_t uid = (uint32_t)-1;
     int r;
 
     r = check_id(p, id);
@@ -103,6 +104,8 @@ _public_ int ptraced_get_session_info(ptraced *p, const char *id, struct ptraced
     if (r < 0)
         return r;
     r = read_properties(reply, &name, &uid);
+    if (r >= 0 && uid == (uint32_t)-1)
+        r = -EBADMSG;
     if (r < 0)
         return connection_fail(p, r, "The properties of session %s cannot be read.", id);
     return make_info(p, id, name, uid, ret);

@@ -35,6 +35,7 @@ struct audit_user {
     unsigned n_permits;
 
     uint64_t refused_usec;   /* when it was last told that it is refused things */
+    uint64_t call_usec;      /* the same of calls */
     uint64_t listed_usec[2]; /* the same of lists that it is shown: its user's, and others' */
     unsigned n_refused;      /* counted, and not told yet */
     unsigned n_permitted;
@@ -267,15 +268,27 @@ static bool comes_closely(const struct audit_user *u, uint64_t *last_usec)
     return false;
 }
 
-bool audit_user_refused(struct broker *b, uid_t uid)
+static bool is_told(struct audit_user *u, uint64_t *last_usec)
 {
-    struct audit_user *u = user_get(b, uid);
-
-    if (!u || !comes_closely(u, &u->refused_usec))
+    if (!comes_closely(u, last_usec))
         return true;
     u->n_refused++;
     set_timer(u);
     return false;
+}
+
+bool audit_user_refused(struct broker *b, uid_t uid)
+{
+    struct audit_user *u = user_get(b, uid);
+
+    return !u || is_told(u, &u->refused_usec);
+}
+
+bool audit_user_call_refused(struct broker *b, uid_t uid)
+{
+    struct audit_user *u = user_get(b, uid);
+
+    return !u || is_told(u, &u->call_usec);
 }
 
 bool audit_user_permitted(struct broker *b, uid_t uid)

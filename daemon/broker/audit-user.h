@@ -36,6 +36,8 @@ int audit_user_session(struct broker *b, uid_t uid, sd_bus_error *error);
 
 /* Whether it is to be written; else it has been counted. */
 bool audit_user_refused(struct broker *b, uid_t uid);
+/* The same of a call that was wrong, or one too many: it takes no place of what polkit refuses. */
+bool audit_user_call_refused(struct broker *b, uid_t uid);
 bool audit_user_followed(struct broker *b, uid_t uid);
 bool audit_user_permitted(struct broker *b, uid_t uid);
 /* The same, to see a list; which, the action says. One that is refused takes no other refusal's

@@ -52,18 +52,14 @@ static uint64_t now_usec(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-/* False: it is only counted. */
-static bool begin_refusal(struct audit_entry *e, const struct caller *c, const char *what,
+static void begin_refusal(struct audit_entry *e, const struct caller *c, const char *what,
                           const char *why)
 {
-    if (!is_told(c->broker) || !audit_user_refused(c->broker, c->uid))
-        return false;
     audit_entry_begin(e, PTRACED_AUDIT_REFUSAL_ID, LOG_NOTICE);
     add_caller(e, c->uid, c->name);
     audit_entry_add(e, PTRACED_AUDIT_ACTION "=%s", what);
     audit_entry_add(e, PTRACED_AUDIT_COUNT "=1");
     audit_entry_add(e, PTRACED_AUDIT_REASON "=%s", why);
-    return true;
 }
 
 void audit_refused(const struct caller *c, const struct attach *a, const char *what,
@@ -71,8 +67,9 @@ void audit_refused(const struct caller *c, const struct attach *a, const char *w
 {
     struct audit_entry e;
 
-    if (!begin_refusal(&e, c, what, why))
+    if (!is_told(c->broker) || !audit_user_refused(c->broker, c->uid))
         return;
+    begin_refusal(&e, c, what, why);
     audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", a->session->id);
     add_target(&e, a->asked.pid, a->asked.executable, a->wish.observe);
     audit_entry_finish(&e, c->broker, "User %u (%s) may not %s process %d (%s): refused %s: %s",
@@ -105,8 +102,9 @@ void audit_call_refused(const struct caller *c, sd_bus_message *call, const char
     struct audit_entry e;
     char text[128];
 
-    if (!begin_refusal(&e, c, member, why))
+    if (!is_told(c->broker) || !audit_user_call_refused(c->broker, c->uid))
         return;
+    begin_refusal(&e, c, member, why);
     ptraced_path_parse(sd_bus_message_get_path(call), &path);
     if (path.kind != PTRACED_PATH_INVALID)
         audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", path.session);

@@ -149,7 +149,7 @@ int limits_bus_set(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return r;
     r = limit_check_change(name, value);
     if (r < 0)
-        return fail_invalid(r, name, error);
+        return audit_failed(c, m, fail_invalid(r, name, error), error);
     r = auth_check(c, NULL, m, error);
     if (r < 0)
         return r;

@@ -109,7 +109,7 @@ static int method_create_session(sd_bus_message *m, void *userdata, sd_bus_error
     struct session *s;
     int r;
 
-    r = read_create_options(m, &options, error);
+    r = audit_failed(c, m, read_create_options(m, &options, error), error);
     if (r < 0)
         return r;
     r = auth_check(c, NULL, m, error);

@@ -16,6 +16,7 @@
 #include "daemon/broker/caller.h"
 #include "daemon/broker/clearance.h"
 #include "daemon/broker/limits.h"
+#include "daemon/broker/measure.h"
 #include "daemon/broker/permit.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/requester.h"
@@ -23,6 +24,7 @@
 #include "daemon/broker/target.h"
 #include "daemon/broker/tracee.h"
 
+#define PERMIT_BYTES_MAX 4096u
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 
 struct permit_wait {
@@ -84,6 +86,7 @@ static bool manages(sd_bus_message *m)
 static bool sets_limit(sd_bus_message *m, const char **ret_name, uint64_t *ret_value)
 {
     bool sets = sd_bus_message_is_method_call(m, PTRACED_MANAGER_INTERFACE, "SetLimit") &&
+                strcmp(sd_bus_message_get_path(m), PTRACED_ROOT_PATH) == 0 &&
                 sd_bus_message_read(m, "st", ret_name, ret_value) > 0 &&
                 limit_check_change(*ret_name, *ret_value) >= 0;
 
@@ -180,7 +183,7 @@ static void refuse(struct permit_wait *w, enum polkit_verdict verdict, const cha
     else if (w->pid > 0)
         snprintf(about, sizeof(about), "process %d", w->pid);
     else
-        snprintf(about, sizeof(about), "session %s, which is user %u's,", w->session, w->owner);
+        snprintf(about, sizeof(about), "session %s, which is not yours,", w->session);
     audit_forbidden(w->caller, &q);
     if (verdict == POLKIT_CHALLENGE)
         sd_bus_reply_method_errorf(
@@ -409,14 +412,35 @@ static int note_session(struct permit_wait *w, const struct session *s)
     return 0;
 }
 
+/* It is kept until it is answered, the keeper's answer too, and is of a few words. */
+static int check_room(const struct caller *c, sd_bus_message *m, sd_bus_error *error)
+{
+    struct measure size;
+    size_t n = 0;
+    int r = measure_check(m, PERMIT_BYTES_MAX, &size, error);
+
+    if (r < 0)
+        return r;
+    if (size.n_fds > 0)
+        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "%s takes no descriptor",
+                                 sd_bus_message_get_member(m));
+    LIST_FOREACH(struct caller, other, &c->broker->callers, callers)
+        if (other->uid == c->uid)
+            LIST_FOREACH(struct permit_wait, w, &other->permit_waits, permit_waits)
+                n += !w->is_answered;
+    return limit_check(LIMIT_QUESTIONS, n, error);
+}
+
 /* The attachment may be NULL. */
 static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wanted,
                   const struct session *s, const struct attachment *a, sd_bus_error *error)
 {
     struct permit_wait *w;
     const char *limit;
-    int r = 0;
+    int r = check_room(c, m, error);
 
+    if (r < 0)
+        return r;
     w = calloc(1, sizeof(*w));
     if (!w)
         return -ENOMEM;

@@ -223,6 +223,28 @@ class Asking(Dialog):
         self.assertEqual(session.get("Id"), session.id)
 
 
+class WhileTheKeeperIsAsked(Policy):
+    def test_calls_that_wait_for_it_are_bounded(self):
+        """Of each the keeper is asked who calls before polkit is."""
+        theirs = self.session_of(GAMES, lifetime="persistent")
+        one = self.service.connect_as(NEWS)
+        os.kill(self.service.keeper.pid, signal.SIGSTOP)
+        try:
+            serials = [one.session(theirs.id).send("Close") for _ in range(40)]
+            for serial in serials[16:]:
+                self.assertIn("QuestionsMax", self.assert_error("LimitExceeded", one.reply, serial).message)
+        finally:
+            os.kill(self.service.keeper.pid, signal.SIGCONT)
+        for serial in serials[:16]:
+            self.assert_error(ASK_ME, one.reply, serial)
+
+    def test_calls_that_wait_for_it_are_small(self):
+        theirs = self.session_of(GAMES, lifetime="persistent")
+        one = self.service.connect_as(NEWS)
+        error = self.assert_error("LimitExceeded", one.session(theirs.id).call, "Close", "ay", bytes(5000))
+        self.assertIn("Close", error.message)
+
+
 class Managing(Policy):
     """Who may see and end what others trace."""
 

@@ -128,6 +128,7 @@ static void lists_are_counted_each_for_itself(void **state)
     assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST, false));
     assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER, true));
     assert_true(audit_user_permitted(&broker, USER));
+    assert_true(audit_user_call_refused(&broker, USER));
     assert_true(audit_user_refused(&broker, USER));
     end_audit();
     assert_non_null(strstr(said, "User 1000 was permitted something 2 more times"));
