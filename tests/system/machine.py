@@ -283,6 +283,7 @@ class Machine:
         self.run("systemctl", "daemon-reload")
         self.run("systemctl", "reload", "dbus")
         self.run("ldconfig")
+        self.run("journalctl", "--update-catalog")
 
     @property
     def root(self):
