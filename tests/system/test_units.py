@@ -120,6 +120,44 @@ class Identity(Case):
             self.assertIn("Read-only file system", done.stderr)
 
 
+class Sandbox(Case):
+    """As systemd has taken it from the units, which says nothing of what it does not know."""
+
+    BOTH = {"MemoryDenyWriteExecute": "yes", "NoNewPrivileges": "yes", "PrivateDevices": "yes", "PrivateNetwork": "yes",
+            "PrivateTmp": "yes", "ProtectHome": "yes", "ProtectSystem": "strict", "RestrictAddressFamilies": "AF_UNIX",
+            "RestrictNamespaces": "yes", "RestrictSUIDSGID": "yes", "Type": "notify"}
+    # Who ends whom: the tracers are the keeper's to end, and one that is killed for memory ends no other.
+    OF_EACH = {BROKER: {"CapabilityBoundingSet": "", "KillMode": "control-group", "Restart": "on-failure"},
+               KEEPER: {"KillMode": "process", "OOMPolicy": "continue", "Restart": "no"}}
+
+    def test_settings_are_what_the_page_of_the_architecture_says(self):
+        for unit, own in self.OF_EACH.items():
+            for name, value in {**self.BOTH, **own}.items():
+                with self.subTest(unit=unit, setting=name):
+                    self.assertEqual(self.machine.show(unit, name), value)
+
+    def calls(self, unit):
+        """Those that are allowed."""
+        words = self.machine.show(unit, "SystemCallFilter").split()
+        self.assertGreater(len(words), 100, "it is a list of calls")
+        self.assertNotIn("~", words[0], "what is not in it is refused")
+        return set(words)
+
+    def test_ptrace_is_the_keepers_alone(self):
+        broker, keeper = self.calls(BROKER), self.calls(KEEPER)
+        only = {"ptrace", "pidfd_getfd", "sched_setscheduler", "sched_setaffinity"}
+        self.assertEqual((broker & only, keeper & only), (set(), only))
+        self.assertLess(broker, keeper)
+        for name in ("mount", "init_module", "reboot", "swapon", "setuid", "kexec_load"):
+            self.assertNotIn(name, keeper)
+
+    def test_users_keeper_has_the_same_calls(self):
+        found = [re.findall(r"(?m)^SystemCall.*", self.machine.run("cat", f"/usr/lib/systemd/{kind}/{KEEPER}"))
+                 for kind in ("system", "user")]
+        self.assertTrue(found[0])
+        self.assertEqual(*found)
+
+
 class Access(Case):
     def test_everybody_activates_it_and_has_sessions(self):
         for arguments in (("busctl", "call", NAME, ROOT, MANAGER, "ListSessions"),
