@@ -51,6 +51,12 @@ def comm(pid):
         return f.read()[:-1]
 
 
+def set_comm(name):
+    """Of the thread that calls it: the process's own name where that is its first one."""
+    with open("/proc/thread-self/comm", "w", newline="") as f:
+        f.write(name)
+
+
 def start_time(pid):
     """In clock ticks since boot: with the pid it names one process."""
     return int(stat_fields(f"/proc/{pid}/stat")[19])

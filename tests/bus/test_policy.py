@@ -153,6 +153,20 @@ class InADialog(Dialog):
         _, _, question = self.begin(self.tracee_of(NEWS, name))
         self.assertIn("a\\x0a$(pid)\\x1b[2J\\xe2\\x80\\xaeb", question.message)
 
+    def test_name_by_which_the_asker_would_deceive_is_shown_escaped(self):
+        """A program names itself as it likes."""
+        self.addCleanup(procfs.set_comm, procfs.comm(os.getpid()))
+        procfs.set_comm("a\n$(pid)\x1b[2J")
+        tracee = self.tracee_of(NEWS, "b\nc\x1b[2J")
+        session, serial, question = self.begin(tracee)
+        self.assertIn(" to let a\\x0a$(pid)\\x1b[2J control ", question.message)
+        self.agent.dismiss(question)
+        self.assert_error("NotPermitted", session.client.reply, serial)
+        logged = self.service.daemons.logs()["broker.log"]
+        (line,) = [line for line in logged.splitlines() if f"may not control process {tracee.pid} " in line]
+        self.assertIn("b\\x0ac\\x1b[2J", line)
+        self.assertNotIn("\x1b", logged)
+
 
 class Sessions(Policy):
     def test_session_of_another_user_is_out_of_reach(self):
@@ -253,6 +267,31 @@ class Privilege(Policy):
 
     def test_unreadable_program_runs_on_without_us(self):
         self.gains(0o711)
+
+    def test_followed_child_that_gains_privilege_is_lost_and_its_parent_is_kept(self):
+        """A shell runs the program, and waits for it."""
+        tracee = self.tracee_of(GAMES, "executes", "executes")
+        session = self.session_of(GAMES)
+        parent = session.attach(tracee.pid, children="follow")
+        tracee.say(self.program("shell", "/bin/sh"))
+        tracee.say(self.program("gains", mode=0o4755) + "; echo back")
+        seen = session.events_until(lambda e: e.kind == "lost")
+        (child,) = [e.details["child"] for e in seen if e.kind in ("fork", "vfork", "clone")]
+        self.assertEqual((seen[-1].pid, seen[-1].details), (child, {"reason": "privilege", "process": True}))
+        self.assertEqual([e.kind for e in seen if e.pid == child and e.kind == "exec"], [])
+        self.assertEqual(tracee.listen(), "ready")
+        self.assertEqual(procfs.status(child, "Uid").split()[1], "0")
+        self.assert_advances(lambda: tracee.ask()["progress"])
+        self.assertEqual(procfs.tracer_pid(child), 0)
+        self.assert_error("NotAttached", session.process(child).interrupt)
+        parent.interrupt()
+        self.assertEqual(procfs.state(tracee.pid), "t")
+        parent.continue_()
+        tracee.say("quit")
+        self.assertEqual(tracee.listen(), "back")
+        self.assertEqual([entry[0] for entry in session.client.manager.call("ListTracees")], [tracee.pid])
+        session.close()
+        self.assert_runs_free(tracee)
 
     def test_process_that_is_replaced_while_polkit_thinks_is_not_traced(self):
         tracee = self.tracee_of(GAMES, "executes", "executes")
