@@ -13,7 +13,7 @@ import unittest
 import cases
 import client
 import procfs
-from cases import BROKER, KEEPER
+from cases import BROKER, KEEPER, SOCKET
 from machine import Inside, Machine, Unavailable
 from service import wait_until
 from test_journal import message_ids
@@ -127,6 +127,31 @@ class Package(unittest.TestCase):
         self.assertEqual(tracee.runs_free(), [])
         self.assert_wait(lambda: not any(machine.running(name) for name in
                                          ("ptraced", "ptraced-keeper", "ptraced-tracer")), "all has ended")
+        self.assertEqual(self.left(machine), [])
+        self.assertEqual(machine.run("systemctl", "list-units", "--failed", "--plain", "--no-legend"), "")
+
+    def test_removed_it_keeps_its_configuration_alone_and_purged_nothing(self):
+        machine = self.boot()
+        self.install(machine)
+        tracee = Inside(machine, "computes", 2)
+        self.addCleanup(tracee.kill)
+        machine.run("ptracectl", "attach", tracee.inside)
+        conffiles = machine.run("dpkg-query", "--show", "--showformat=${Conffiles}", "ptraced").split()[::2]
+        self.assertEqual(conffiles, ["/etc/ptraced/ptraced.conf"])
+        machine.run("dpkg", "--remove", "libptraced-dev", "ptraced", "libptraced0", timeout=60)
+        self.assertEqual(tracee.runs_free(), [])
+        self.assert_wait(lambda: not any(machine.running(name) for name in
+                                         ("ptraced", "ptraced-keeper", "ptraced-tracer")), "all has ended")
+        for unit in (BROKER, KEEPER, SOCKET):
+            self.assertEqual((machine.show(unit, "LoadState"), machine.show(unit, "ActiveState")),
+                             ("not-found", "inactive"), unit)
+        names = machine.run("busctl", "--list", "--no-legend", "--acquired", "--activatable")
+        self.assertIn("org.freedesktop.systemd1", names)
+        self.assertNotIn("ptraced", names)
+        for path in conffiles:
+            self.assertIn("[Limits]", machine.run("cat", path))
+        self.assertEqual(set(self.left(machine)), {"/etc/ptraced", *conffiles})
+        machine.run("dpkg", "--purge", *NAMES, timeout=60)
         self.assertEqual(self.left(machine), [])
         self.assertEqual(machine.run("systemctl", "list-units", "--failed", "--plain", "--no-legend"), "")
 
