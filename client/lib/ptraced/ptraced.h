@@ -200,7 +200,7 @@ struct ptraced_limit_info {
     const char *what; /**< of what it is, in words */
     uint64_t value;
     uint64_t used; /**< by the caller's user; of root: by the user that has the most.
-                        UINT64_MAX: it is not counted by user */
+                        UINT64_MAX: the service does not tell */
 };
 int ptraced_list_limits(ptraced *p, struct ptraced_limit_info **ret);
 
