@@ -6,9 +6,6 @@
 #include "daemon/broker/audit-entry.h"
 #include "daemon/broker/broker.h"
 
-/* A path may have 4,095 bytes, each of which may be escaped as four. */
-#define AUDIT_MESSAGE_MAX 20000u
-
 void audit_entry_add(struct audit_entry *e, const char *format, ...)
 {
     char *field;
@@ -32,18 +29,17 @@ void audit_entry_begin(struct audit_entry *e, const char *id, int level)
 
 void audit_entry_finish(struct audit_entry *e, struct broker *b, const char *format, ...)
 {
-    char message[AUDIT_MESSAGE_MAX];
-    size_t end = sizeof(message) - 1;
+    char *message; /* of any length: it has paths, and is not cut inside a character */
     va_list ap;
+    int n;
 
     va_start(ap, format);
-    if (vsnprintf(message, sizeof(message), format, ap) > (int)end) {
-        while (end > 0 && ((unsigned char)message[end - 1] & 0xc0) == 0x80)
-            end--;
-        message[end > 0 ? end - 1 : 0] = '\0'; /* no half of a character */
-    }
+    n = vasprintf(&message, format, ap);
     va_end(ap);
-    log_entry(&b->log, e->level, message, e->fields, (int)e->n);
+    log_entry(&b->log, e->level, n < 0 ? "Out of memory for what is to be said" : message,
+              e->fields, (int)e->n);
+    if (n >= 0)
+        free(message);
     for (size_t i = 0; i < e->n; i++)
         free(e->fields[i].iov_base);
 }

@@ -77,7 +77,9 @@ void log_entry(const struct log *log, int level, const char *message, const stru
                int n_fields)
 {
     enum { FIELDS_MAX = 32, OWN = 3 };
-    char text[LINE_SIZE + sizeof("MESSAGE=")], priority[] = "PRIORITY=0";
+    static char no_memory[] = "MESSAGE=Out of memory for what is to be said";
+    _cleanup_free_string_ char *text = NULL;
+    char priority[] = "PRIORITY=0";
     static char identifier[] = "SYSLOG_IDENTIFIER=" LOG_IDENTIFIER;
     struct iovec all[FIELDS_MAX];
 
@@ -88,9 +90,10 @@ void log_entry(const struct log *log, int level, const char *message, const stru
             console_line(message);
         return;
     }
-    snprintf(text, sizeof(text), "MESSAGE=%s", message);
+    if (asprintf(&text, "MESSAGE=%s", message) < 0)
+        text = NULL;
     priority[sizeof(priority) - 2] = (char)('0' + level);
-    all[0] = (struct iovec){text, strlen(text)};
+    all[0] = (struct iovec){text ? text : no_memory, strlen(text ? text : no_memory)};
     all[1] = (struct iovec){priority, strlen(priority)};
     all[2] = (struct iovec){identifier, strlen(identifier)};
     for (int i = 0; i < n_fields && OWN + i < FIELDS_MAX; i++)

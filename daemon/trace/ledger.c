@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "daemon/trace/ledger.h"
-#include "daemon/trace/macro.h"
+#include "daemon/trace/shared.h"
 
 struct slot {
     struct ledger_signal signal;
@@ -38,30 +37,17 @@ struct ledger {
 
 int ledger_create(int *ret_fd)
 {
-    _cleanup_close_ int fd = memfd_create("ptraced-ledger", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    int copy;
-
-    if (fd < 0)
-        return -errno;
-    if (ftruncate(fd, sizeof(struct ledger)) < 0)
-        return -errno;
-    /* Neither side may take the memory from under the other. */
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-        return -errno;
-    copy = fd;
-    fd = -1;
-    *ret_fd = copy;
-    return 0;
+    return shared_create("ptraced-ledger", sizeof(struct ledger), ret_fd);
 }
 
 int ledger_map(int fd, struct ledger **ret)
 {
-    void *p = mmap(NULL, sizeof(struct ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *p;
+    int r = shared_map(fd, sizeof(**ret), &p);
 
-    if (p == MAP_FAILED)
-        return -errno;
-    *ret = p;
-    return 0;
+    if (r >= 0)
+        *ret = p;
+    return r;
 }
 
 void ledger_unmap(struct ledger *l)

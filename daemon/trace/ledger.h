@@ -37,7 +37,7 @@ struct ledger_signal {
     bool undone;  /* a stopping signal, and SIGCONT has been delivered since */
 };
 
-/* A new memfd of the ledger's size, all zero. Nothing is allocated until it is written. */
+/* See shared.h. */
 int ledger_create(int *ret_fd);
 
 /* Maps it; the descriptor stays the caller's. */

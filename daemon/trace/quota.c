@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "daemon/trace/macro.h"
 #include "daemon/trace/quota.h"
+#include "daemon/trace/shared.h"
 
 struct quota_slot {
     _Atomic uint64_t owner; /* the user's id and one; 0: nobody's */
@@ -35,29 +34,17 @@ struct quota_user {
 
 int quota_create(int *ret_fd)
 {
-    _cleanup_close_ int fd = memfd_create("ptraced-quota", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    int copy;
-
-    if (fd < 0)
-        return -errno;
-    if (ftruncate(fd, sizeof(struct quota_table)) < 0)
-        return -errno;
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-        return -errno;
-    copy = fd;
-    fd = -1;
-    *ret_fd = copy;
-    return 0;
+    return shared_create("ptraced-quota", sizeof(struct quota_table), ret_fd);
 }
 
 int quota_map(int fd, struct quota_table **ret)
 {
-    void *p = mmap(NULL, sizeof(struct quota_table), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *p;
+    int r = shared_map(fd, sizeof(**ret), &p);
 
-    if (p == MAP_FAILED)
-        return -errno;
-    *ret = p;
-    return 0;
+    if (r >= 0)
+        *ret = p;
+    return r;
 }
 
 void quota_unmap(struct quota_table *q)

@@ -26,7 +26,7 @@ enum quota_kind {
 
 struct quota_table;
 
-/* A new memfd of the table's size, all zero, which nobody can change the size of. */
+/* See shared.h. */
 int quota_create(int *ret_fd);
 int quota_map(int fd, struct quota_table **ret);
 void quota_unmap(struct quota_table *q); /* accepts NULL */

@@ -141,6 +141,30 @@ class Limits(Managing):
         self.assert_error(INVALID_ARGS, self.user.manager.call, "SetLimit", "su", "SessionsMax", 1)
         self.assertEqual(self.limits(self.user)["SessionsMax"][0], 64)
 
+    def test_nobody_is_asked_at_another_object(self):
+        """NEWS may manage; GAMES would be asked."""
+        for who in (self.user, self.manager):
+            session = who.create_session()
+            self.assert_error(ACCESS_DENIED, who.call, session.path, client.MANAGER, "SetLimit", "st", "SessionsMax", 5)
+            session.close()
+        self.assertEqual(self.limits(self.user)["SessionsMax"][0], 64)
+
+    def test_breakpoints_of_followed_children_are_counted(self):
+        tracee = self.tracee_of(GAMES, source="forks", args=("fork",))
+        session = self.user.create_session()
+        process = session.attach(tracee.pid, children="follow", stops=["exit"], stop=True)
+        at = process.thread(tracee.pid).registers()["rip"]
+        for _ in range(3):
+            process.add_breakpoint(at, report_only=True)
+        set_limit(self.manager, "BreakpointsMax", 4)
+        process.continue_()
+        tracee.say("go")
+        child = session.events_until(lambda e: e.kind == "exit" and e.pid != tracee.pid)[-1].pid
+        self.assertEqual(len(session.process(child).list_breakpoints()), 1)
+        self.assert_error("LimitExceeded", process.add_breakpoint, at)
+        session.process(child).continue_()
+        self.assertIn(f"child={child}", tracee.listen())
+
     def test_journal_has_who_set_it_and_what_it_was(self):
         set_limit(self.manager, "SessionsMax", 5)
         set_limit(self.connect(), "SessionsMax", 6)

@@ -8,6 +8,7 @@ import re
 
 import cases
 import wire
+from machine import TRACEES
 from users import ALICE, BOB, PROGRAM, Users
 
 SOURCE = os.environ.get("PTRACED_SOURCE_DIR", os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -49,6 +50,17 @@ class Journal(Entries):
             self.assertIn("blocked-in-read", entry["PTRACED_EXECUTABLE"])
         self.assertEqual(release["PTRACED_REASON"], "detached")
         self.assertGreater(int(release["PTRACED_USEC"]), 0)
+
+    def test_long_path_is_not_cut(self):
+        """Each of its bytes but the names' first is half of a character."""
+        folder = "/var/tmp/" + "/".join("x" + "\u00e4" * 100 for _ in range(8))
+        self.machine.run("mkdir", "-p", folder)
+        self.addCleanup(self.machine.run, "rm", "-r", folder.split("/x")[0] + "/x" + "\u00e4" * 100)
+        self.machine.run("cp", f"{TRACEES}/blocked-in-read", folder)
+        tracee = self.tracee("blocked-in-read", program=folder + "/blocked-in-read")
+        self.new_session().attach(tracee.inside)
+        (attach,) = self.entries("attach")
+        self.assertTrue(attach["MESSAGE"].endswith(f"traces process {tracee.inside} ({folder}/blocked-in-read)"))
 
     def test_catalog_explains_every_kind(self):
         for kind, number in message_ids().items():
