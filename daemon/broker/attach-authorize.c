@@ -93,7 +93,7 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
         refuse(a, verdict, own, action, why);
         return;
     }
-    a->grant = own ? ATTACH_OWN : ATTACH_OTHER;
+    a->grant = rights_own_is_enough(own, a->asked.yama_scope) ? ATTACH_OWN : ATTACH_OTHER;
     audit_granted(a, action);
     attach_restart_timer(a);
     attach_go_on(a);

@@ -34,7 +34,7 @@ struct tracee;
 enum attach_grant {
     ATTACH_NOTHING, /* nobody has been asked yet */
     ATTACH_EVERYTHING,
-    ATTACH_OWN,    /* what is its own */
+    ATTACH_OWN,    /* what is its own, where that is enough (rights.h) */
     ATTACH_PROVEN, /* a process of these credentials, of which the tracer finds a proof */
     ATTACH_OTHER,  /* a process of the credentials that this one had when polkit was asked */
 };

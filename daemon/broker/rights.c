@@ -22,9 +22,14 @@ bool rights_is_own(const struct subject *s, const struct target *t)
            t->user_namespace == s->user_namespace;
 }
 
+bool rights_own_is_enough(bool own, uint32_t yama_scope)
+{
+    return own && yama_scope < YAMA_ADMINISTRATOR;
+}
+
 const char *rights_action(bool own, bool observe, uint32_t yama_scope)
 {
-    if (own && yama_scope < YAMA_ADMINISTRATOR)
+    if (rights_own_is_enough(own, yama_scope))
         return observe ? PTRACED_ACTION_OBSERVE : PTRACED_ACTION_CONTROL;
     return observe ? PTRACED_ACTION_OBSERVE_OTHER : PTRACED_ACTION_CONTROL_OTHER;
 }

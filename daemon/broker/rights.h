@@ -25,8 +25,11 @@ struct subject {
  * user namespace (kernel/ptrace.c:__ptrace_may_access()). */
 bool rights_is_own(const struct subject *s, const struct target *t);
 
-/* The polkit action for a process, to observe or to control it. With Yama's scope 2 that of one's
- * own takes an administrator, as it does without us. */
+/* Whether it takes no more than tracing what is one's own does. With Yama's scope 2 that is not
+ * enough: one's own takes an administrator too, as it does without us. */
+bool rights_own_is_enough(bool own, uint32_t yama_scope);
+
+/* The polkit action for a process, to observe or to control it. */
 const char *rights_action(bool own, bool observe, uint32_t yama_scope);
 
 /* 0; or Error.NotSupported where the machine's owner has forbidden tracing as a whole. */

@@ -51,6 +51,19 @@ class ConfiguredService(Service):
         return super().spawn(name, command, **kwargs)
 
 
+class YamaService(Service):
+    """Whose keeper finds a machine with Yama."""
+
+    scope = 3
+
+    def keeper_command(self):
+        os.makedirs(self.path("kernel/yama"))
+        with open(self.path("kernel/yama/ptrace_scope"), "w") as f:
+            f.write(f"{self.scope}\n")
+        return ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c",
+                'mount --bind "$0" /proc/sys/kernel && exec "$@"', self.path("kernel"), *super().keeper_command()]
+
+
 class Policy(harness.OnTheBus):
     service_class = Service
 

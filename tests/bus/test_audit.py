@@ -11,7 +11,7 @@ import harness
 import polkit
 import wire
 from client import options
-from policy import ACCESS_DENIED, ASK_ME, GAMES, NEWS, Policy, Service
+from policy import ACCESS_DENIED, ASK_ME, GAMES, NEWS, Policy, Service, YamaService
 
 
 class Written(Policy):
@@ -335,17 +335,6 @@ class Permissions(Written):
         self.assert_error(ASK_ME, self.service.connect_as(NEWS).session(session.id).call, "GetEvent", "t", 0)
         self.assert_logged(self.news, f"may not use process {tracee.pid} ({tracee.program}): refused "
                                       "org.ptraced.Tracer1.observe-other")
-
-
-class YamaService(Service):
-    """Whose keeper finds a machine with Yama, at its last scope."""
-
-    def keeper_command(self):
-        os.makedirs(self.path("kernel/yama"))
-        with open(self.path("kernel/yama/ptrace_scope"), "w") as f:
-            f.write("3\n")
-        return ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c",
-                'mount --bind "$0" /proc/sys/kernel && exec "$@"', self.path("kernel"), *super().keeper_command()]
 
 
 class WhereNobodyTraces(Written):
