@@ -5,6 +5,7 @@
     check.py introspection [--update]  the listings of org.ptraced.Tracer1(5) against bus-api/introspection
     check.py ptracectl PROGRAM         ptracectl(1) and the completions against --help
     check.py symbols                   the pages of section 3 against libptraced.sym and the header
+    check.py limits                    the limits that errors name, against ptraced.conf(5) and org.ptraced.Tracer1(5)
     check.py example PROGRAM           the README's example against docs/examples, and run
 """
 
@@ -243,6 +244,39 @@ def check_symbols():
             yield f"{name}() is explained twice: {', '.join(files)}"
 
 
+# ---- limits ----
+
+LIMIT_NAME = re.compile(r"\b[A-Z][A-Za-z]*Max\b(?!=)")
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+REFUSAL = re.compile(r"PTRACED_ERROR_LIMIT_EXCEEDED,(.*?)\);", re.DOTALL)
+
+
+def daemon_sources():
+    for folder, _, files in sorted(os.walk(os.path.join(TOP, "daemon"))):
+        for file in sorted(files):
+            if file.endswith(".c"):
+                path = os.path.relpath(os.path.join(folder, file), TOP)
+                yield path, read(path)
+
+
+def check_limits():
+    """Whoever is refused is told a name, and finds it in one of the two pages."""
+    named = set()
+    for path, source in daemon_sources():
+        named |= {name for string in STRING.findall(source) for name in LIMIT_NAME.findall(string)}
+        for refusal in REFUSAL.findall(source):
+            text = "".join(string[1:-1] for string in STRING.findall(refusal))
+            if not re.search(r"[Tt]he limit (%s|[A-Z]\w+=?) ", text):
+                yield f"{path}: a refusal names no limit: {text}"
+    conf = ElementTree.parse(os.path.join(MAN, "ptraced.conf.xml")).getroot()
+    settable = {name.removesuffix("=") for name in terms_of_page(conf, "varname")}
+    section = next(s for s in ElementTree.parse(BUS_PAGE).getroot().iter("refsect1") if s.findtext("title") == "Limits")
+    fixed = {name.text for row in section.iter("row") for name in row.iter("varname")}
+    yield from (f"no page explains the limit {name}" for name in sorted(named - settable - fixed))
+    yield from (f"a page explains {name}, which no code names" for name in sorted((settable | fixed) - named))
+    yield from (f"both pages explain {name}" for name in sorted(settable & fixed))
+
+
 # ---- example ----
 
 
@@ -260,6 +294,7 @@ CHECKS = {
     "introspection": check_introspection,
     "ptracectl": check_ptracectl,
     "symbols": check_symbols,
+    "limits": check_limits,
     "example": check_example,
 }
 

@@ -412,7 +412,7 @@ static int check_call(sd_bus_message *m, sd_bus_error *error)
     if (strlen(sd_bus_message_get_path(m)) >= PTRACED_PATH_MAX)
         return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_OBJECT,
                                 "There is no object with a path that long");
-    return measure_check(m, CALL_BYTES_MAX, &size, error);
+    return measure_check(m, MEASURE_CALL, &size, error);
 }
 
 /* What those are answered whom nobody remembers is not counted for anybody: there is an end to it,

@@ -187,10 +187,15 @@ static struct flow_answers unread_of(const struct caller *c)
                                  .n_fds = f->answers.n_fds + f->before.n_fds};
 }
 
+static bool are_many(const struct flow_answers *all)
+{
+    return all->n_bytes > ANSWER_BYTES_SHARED || all->n_fds > ANSWER_FDS_SHARED;
+}
+
 /* What one user may have, where all together have that much. */
 static struct flow_answers most_of_user(const struct flow_answers *all)
 {
-    if (all->n_bytes > ANSWER_BYTES_SHARED || all->n_fds > ANSWER_FDS_SHARED)
+    if (are_many(all))
         return (struct flow_answers){.n_bytes = ANSWER_BYTES_FIRST, .n_fds = ANSWER_FDS_FIRST};
     return (struct flow_answers){.n_bytes = ANSWER_BYTES_USER, .n_fds = ANSWER_FDS_USER};
 }
@@ -203,18 +208,31 @@ static bool has_room(const struct flow_answers *user, const struct flow_answers 
            user->n_bytes <= most.n_bytes && user->n_fds <= most.n_fds;
 }
 
-static int refuse_answer(const struct caller *c, const struct flow_answers *user,
-                         const struct flow_answers *all, sd_bus_error *error)
+#define READ_FIRST "read some first, and answer the pings among them, as D-Bus libraries do"
+
+static int refuse_of_user(const struct flow_answers *user, sd_bus_error *error)
 {
-    const struct flow_answers most = most_of_user(all);
+    bool bytes = user->n_bytes > ANSWER_BYTES_USER;
 
     return sd_bus_error_setf(
         error, PTRACED_ERROR_LIMIT_EXCEEDED,
-        "The limit of unread answers is reached: user %u has %zu KiB and %u descriptors, and no "
-        "more than %zu KiB and %u may be unread now, or %u KiB and %u of all users; read some "
-        "first, and answer the pings among them, as D-Bus libraries do",
-        c->uid, user->n_bytes / 1024, user->n_fds, most.n_bytes / 1024, most.n_fds,
-        ANSWER_BYTES / 1024, ANSWER_FDS);
+        "The limit %s is reached: no more than %u %s that one user has not read; " READ_FIRST,
+        bytes ? "UnreadKiBMax" : "UnreadFDMax", bytes ? ANSWER_BYTES_USER / 1024 : ANSWER_FDS_USER,
+        bytes ? "KiB of answers" : "descriptors in answers");
+}
+
+static int refuse_of_all(const struct flow_answers *all, sd_bus_error *error)
+{
+    bool bytes = all->n_bytes > ANSWER_BYTES || all->n_fds <= ANSWER_FDS_SHARED;
+
+    return sd_bus_error_setf(
+        error, PTRACED_ERROR_LIMIT_EXCEEDED,
+        "The limit %s is reached: no more than %u %s that all users have not read, and beyond %u "
+        "no more than %u KiB and %u descriptors of one; " READ_FIRST,
+        bytes ? "AllUnreadKiBMax" : "AllUnreadFDMax", bytes ? ANSWER_BYTES / 1024 : ANSWER_FDS,
+        bytes ? "KiB of answers" : "descriptors in answers",
+        bytes ? ANSWER_BYTES_SHARED / 1024 : ANSWER_FDS_SHARED, ANSWER_BYTES_FIRST / 1024,
+        ANSWER_FDS_FIRST);
 }
 
 int flow_check_answer(const struct caller *c, size_t n_bytes, unsigned n_fds, sd_bus_error *error)
@@ -235,9 +253,7 @@ int flow_check_answer(const struct caller *c, size_t n_bytes, unsigned n_fds, sd
     }
     if (has_room(&user, &all))
         return 0;
-    user.n_bytes -= n_bytes;
-    user.n_fds -= n_fds;
-    return refuse_answer(c, &user, &all, error);
+    return are_many(&all) ? refuse_of_all(&all, error) : refuse_of_user(&user, error);
 }
 
 bool flow_is_hopeless(const struct caller *c)

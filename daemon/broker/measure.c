@@ -86,14 +86,26 @@ int measure_body(sd_bus_message *m, size_t max, struct measure *ret)
     return r < 0 ? r : rewound < 0 ? rewound : 0;
 }
 
-int measure_check(sd_bus_message *m, size_t max, struct measure *ret, sd_bus_error *error)
+static const struct {
+    const char *name;
+    size_t max;
+} limits[_MEASURE_MAX] = {
+    [MEASURE_CALL] = {"CallKiBMax", CALL_BYTES_MAX},
+    [MEASURE_CONTINUE] = {"ContinueKiBMax", CONTINUE_BYTES_MAX},
+    [MEASURE_ATTACH] = {"AttachKiBMax", ATTACH_BYTES_MAX},
+    [MEASURE_PERMIT] = {"PermitKiBMax", PERMIT_BYTES_MAX},
+};
+
+int measure_check(sd_bus_message *m, enum measure_limit which, struct measure *ret,
+                  sd_bus_error *error)
 {
-    int r = measure_body(m, max, ret);
+    int r = measure_body(m, limits[which].max, ret);
 
     if (r != -E2BIG)
         return r;
-    return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                             "The limit of what a call carries is reached: %s can be called with "
-                             "about %zu KiB; use several calls",
-                             sd_bus_message_get_member(m), max / 1024);
+    return sd_bus_error_setf(
+        error, PTRACED_ERROR_LIMIT_EXCEEDED,
+        "The limit %s is reached: no more than about %zu KiB in a call of %s; use "
+        "several calls",
+        limits[which].name, limits[which].max / 1024, sd_bus_message_get_member(m));
 }

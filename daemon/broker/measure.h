@@ -8,10 +8,19 @@
 /* How much somebody sends. A bus lets a message be as large as it likes to, and what is kept of
  * each until it is answered has to have its bounds. */
 
+enum measure_limit {
+    MEASURE_CALL,     /* any */
+    MEASURE_CONTINUE, /* of a session: each of its tracers is sent a copy */
+    MEASURE_ATTACH,   /* is kept while people think */
+    MEASURE_PERMIT,   /* takes a permission first, and is of a few words */
+    _MEASURE_MAX,
+};
+
 /* Room for what WriteMemory may write, and for the ranges that ReadMemoryFD may be given. */
 #define CALL_BYTES_MAX ((1024u + 768u) * 1024u)
 #define CONTINUE_BYTES_MAX (4u * 1024u)
-#define OPTIONS_BYTES_MAX (64u * 1024u)
+#define ATTACH_BYTES_MAX (64u * 1024u)
+#define PERMIT_BYTES_MAX (4u * 1024u)
 
 struct measure {
     size_t n_bytes; /* about: of strings and numbers, not of what holds them together */
@@ -23,4 +32,5 @@ struct measure {
 int measure_body(sd_bus_message *m, size_t max, struct measure *ret);
 
 /* The same, and Error.LimitExceeded where it is more. */
-int measure_check(sd_bus_message *m, size_t max, struct measure *ret, sd_bus_error *error);
+int measure_check(sd_bus_message *m, enum measure_limit which, struct measure *ret,
+                  sd_bus_error *error);

@@ -24,7 +24,6 @@
 #include "daemon/broker/target.h"
 #include "daemon/broker/tracee.h"
 
-#define PERMIT_BYTES_MAX 4096u
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 
 struct permit_wait {
@@ -417,7 +416,7 @@ static int check_room(const struct caller *c, sd_bus_message *m, sd_bus_error *e
 {
     struct measure size;
     size_t n = 0;
-    int r = measure_check(m, PERMIT_BYTES_MAX, &size, error);
+    int r = measure_check(m, MEASURE_PERMIT, &size, error);
 
     if (r < 0)
         return r;

@@ -50,11 +50,12 @@ static int check_room(const struct broker *b, uid_t uid, sd_bus_error *error)
         n_all++;
     }
     if (n_all >= QUESTIONS_ALL || (n_all >= QUESTIONS_SHARED && n_own > 0))
-        return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "The limit of all users' questions to polkit is reached: %zu "
-                                 "questions are under way, of %u that the bus lets be, and beyond "
-                                 "%u a user has one; try again when some of them are answered",
-                                 n_all, QUESTIONS_ALL, QUESTIONS_SHARED);
+        return sd_bus_error_setf(
+            error, PTRACED_ERROR_LIMIT_EXCEEDED,
+            "The limit AllQuestionsMax is reached: no more than %u questions to "
+            "polkit under way for all users, and beyond %u one for each of "
+            "them; try again when some of them are answered",
+            QUESTIONS_ALL, QUESTIONS_SHARED);
     return limit_check(LIMIT_QUESTIONS, n_own, error);
 }
 

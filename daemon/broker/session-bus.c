@@ -158,8 +158,7 @@ static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *erro
     struct measure size;
     int r;
 
-    /* Each of its tracers is sent a copy. */
-    r = measure_check(m, CONTINUE_BYTES_MAX, &size, error);
+    r = measure_check(m, MEASURE_CONTINUE, &size, error);
     audit_failed(caller_of(s->broker, m), m, r, error);
     if (r >= 0)
         r = options_read(m, rules, ELEMENTSOF(rules), error);

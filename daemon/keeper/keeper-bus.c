@@ -147,26 +147,28 @@ static int set_take_error(sd_bus_error *error, int r, uid_t user, unsigned max)
     switch (r) {
     case -EUSERS:
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "The limit TracersMax is reached: there are %u tracers of user "
+                                 "The limit TracersMax is reached: no more than %u tracers of user "
                                  "%u, one for each tree of processes; detach from some first. One "
                                  "that a process holds up ends when that process does",
                                  max, user);
     case -EDQUOT:
-        return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "The limit of all users' tracers is reached: there are %u, one "
-                                 "for each tree of processes; detach from some first",
-                                 KEEPER_TRACERS_MAX);
+        return sd_bus_error_setf(
+            error, PTRACED_ERROR_LIMIT_EXCEEDED,
+            "The limit AllTracersMax is reached: no more than %u tracers of all "
+            "users, one for each tree of processes; detach from some first",
+            KEEPER_TRACERS_MAX);
     case -EMFILE:
     case -ENFILE:
-        return sd_bus_error_set(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                "Cannot start a tracer: the keeper's limit of open files "
-                                "(LimitNOFILE=) is reached; detach from some processes first, or "
-                                "raise it");
+        return sd_bus_error_set(
+            error, PTRACED_ERROR_LIMIT_EXCEEDED,
+            "The limit LimitNOFILE= of the keeper's unit is reached: no more open "
+            "files, which each tracer takes; detach from some processes "
+            "first, or raise it");
     case -EAGAIN:
         return sd_bus_error_set(
             error, PTRACED_ERROR_LIMIT_EXCEEDED,
-            "Cannot start a tracer: the keeper's limit of processes (TasksMax=) "
-            "is reached; detach from some processes first, or raise it");
+            "The limit TasksMax= of the keeper's unit is reached: no more processes, which each "
+            "tracer is; detach from some processes first, or raise it");
     default:
         return sd_bus_error_set_errnof(error, r, "Cannot start a tracer: %s", strerror(-r));
     }

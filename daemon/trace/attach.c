@@ -145,7 +145,7 @@ static int seize_thread(struct scan *scan, pid_t tid)
     int r;
 
     if (scan->trace->tids.n >= TRACE_THREADS_MAX)
-        return -EDQUOT;
+        return -E2BIG;
     r = seize_patiently(scan, tid);
     if (r >= 0)
         return add_thread(scan, tid, TRACEE_RUNNING);

@@ -113,10 +113,10 @@ struct attach_options {
 
 /* Attaches a session to a process (tid 0), or to one of its threads. Returns 1, or 0 where the
  * session had the thread already. -ESRCH: gone; -EPERM: the kernel says no (*ret_tid: to which
- * thread); -EDQUOT: TRACE_THREADS_MAX, or what its user may have; -ETIMEDOUT: the process was in
- * execve(2) all the while, see seize.h; -EBUSY: it starts threads faster than they can be attached;
- * -EKEYREJECTED: beyond the grant; -EINPROGRESS: the session has no grant yet for what the process
- * has just executed; -ENOKEY: what it takes was not proved. On failure nothing stays
+ * thread); -E2BIG: TRACE_THREADS_MAX; -EDQUOT: what its user may have; -ETIMEDOUT: the process was
+ * in execve(2) all the while, see seize.h; -EBUSY: it starts threads faster than they can be
+ * attached; -EKEYREJECTED: beyond the grant; -EINPROGRESS: the session has no grant yet for what
+ * the process has just executed; -ENOKEY: what it takes was not proved. On failure nothing stays
  * attached that was not before. */
 int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
                  const struct attach_options *o, pid_t *ret_tid);

@@ -70,13 +70,18 @@ static bool stops(sd_bus_message *m)
 /* Else it would be told of a stop that was none. */
 static int refuse_stop(const struct attachment *a, sd_bus_error *error)
 {
-    return sd_bus_error_setf(
-        error, PTRACED_ERROR_LIMIT_EXCEEDED,
-        "This session only observes process %d, and has stopped it for as long "
-        "as that may be: a second, of which half as much comes back while it "
-        "runs, and less of what is not its user's own (ObserveMSecMax); try again "
-        "a little later",
-        a->process->pidref.pid);
+    const char *rest = "of which half as much comes back as it runs; try again a little later";
+
+    if (a->grant && a->grant->observe_usec < OBSERVE_HOLD_USEC)
+        return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
+                                 "The limit ObserveMSecMax is reached: no more than its user has "
+                                 "left of it to hold process %d for, which is not that user's own, "
+                                 "%s",
+                                 a->process->pidref.pid, rest);
+    return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
+                             "The limit HoldMSecMax is reached: no more than %u milliseconds for "
+                             "which sessions that only observe hold process %d, %s",
+                             (unsigned)(OBSERVE_HOLD_USEC / 1000), a->process->pidref.pid, rest);
 }
 
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)

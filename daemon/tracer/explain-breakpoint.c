@@ -38,13 +38,16 @@ static int explain_space(sd_bus_error *error, const struct breakpoint_options *o
 {
     if (o->kind == BREAKPOINT_SOFTWARE)
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "%s: the limit LocationsMax is reached, %u addresses for the "
-                                 "breakpoints of all sessions; remove one, or use kind 'hardware'",
+                                 "%s: the limit LocationsMax is reached: no more than %u addresses "
+                                 "for the breakpoints of all sessions; remove one, or use kind "
+                                 "'hardware'",
                                  what, LOCATIONS_MAX);
-    return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                             "%s: all debug registers are in use (the machine has four); remove a "
-                             "breakpoint that is not of kind 'software'",
-                             what);
+    return sd_bus_error_setf(
+        error, PTRACED_ERROR_LIMIT_EXCEEDED,
+        "%s: the limit DebugRegistersMax is reached: no more than the machine's "
+        "debug registers, which are all in use; remove a breakpoint that is "
+        "not of kind 'software'",
+        what);
 }
 
 static int explain_value(sd_bus_error *error, const struct breakpoint_options *o, const char *what)

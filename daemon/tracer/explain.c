@@ -113,10 +113,18 @@ int explain_attach(sd_bus_error *error, int failure, pid_t pid, pid_t tid)
                                  "program; it was let go",
                                  pid);
     case EDQUOT:
+        return sd_bus_error_setf(
+            error, PTRACED_ERROR_LIMIT_EXCEEDED,
+            "The limit ThreadsMax is reached: process %d has more threads than "
+            "are left of those that one user's sessions may trace; detach "
+            "from others first",
+            pid);
+    case E2BIG:
         return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "Process %d has more threads than the limit ThreadsMax leaves to "
-                                 "its user's sessions; detach from others first",
-                                 pid);
+                                 "The limit TracerThreadsMax is reached: no more than %u threads "
+                                 "of a tree of processes, and process %d has more than are left; "
+                                 "detach from others first",
+                                 TRACE_THREADS_MAX, pid);
     case EBUSY:
         return sd_bus_error_setf(
             error, PTRACED_ERROR_TIMED_OUT,

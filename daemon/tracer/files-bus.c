@@ -14,22 +14,28 @@
 #include "daemon/trace/process.h"
 #include "daemon/tracer/memory-bus.h"
 
+struct whole_file {
+    const char *method, *name, *what;
+    size_t max;
+    const char *max_name, *remedy;
+};
+
 /* A file of /proc/PID as a reply. An empty one says that its memory is gone: none of these is ever
  * empty before. */
-static int reply_file(sd_bus_message *m, const struct process *p, const char *name,
-                      const char *what, size_t max, sd_bus_error *error)
+static int reply_file(sd_bus_message *m, const struct process *p, const struct whole_file *file,
+                      sd_bus_error *error)
 {
     _cleanup_free_string_ char *bytes = NULL;
     size_t size;
-    int r = image_read(p, name, max, &bytes, &size);
+    int r = image_read(p, file->name, file->max, &bytes, &size);
 
     if (r >= 0 && size == 0)
         r = -ESRCH;
     if (r == -E2BIG)
-        return memory_explain_limit(error, "ReadMaps", "MapsMax", max, "bytes",
-                                    "OpenMaps gives them as a file");
+        return memory_explain_limit(error, file->method, file->max_name, file->max, "bytes",
+                                    file->remedy);
     if (r < 0)
-        return memory_explain(error, r, p->pidref.pid, what);
+        return memory_explain(error, r, p->pidref.pid, file->what);
     return memory_reply_bytes(m, bytes, size);
 }
 
@@ -48,18 +54,34 @@ int files_method_open_maps(sd_bus_message *m, void *userdata, sd_bus_error *erro
 
 int files_method_read_maps(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
+    static const struct whole_file file = {
+        .method = "ReadMaps",
+        .name = "maps",
+        .what = "read the maps",
+        .max = PTRACED_MAPS_MAX,
+        .max_name = "MapsMax",
+        .remedy = "OpenMaps gives them as a file",
+    };
     struct process *p;
     int r = memory_find(m, userdata, &p, error);
 
-    return r < 0 ? r : reply_file(m, p, "maps", "read the maps", PTRACED_MAPS_MAX, error);
+    return r < 0 ? r : reply_file(m, p, &file, error);
 }
 
 int files_method_read_auxv(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
+    static const struct whole_file file = {
+        .method = "ReadAuxv",
+        .name = "auxv",
+        .what = "read the auxiliary vector",
+        .max = 65536,
+        .max_name = "AuxvMax",
+        .remedy = "ReadMemory reads it where the process has it",
+    };
     struct process *p;
     int r = memory_find(m, userdata, &p, error);
 
-    return r < 0 ? r : reply_file(m, p, "auxv", "read the auxiliary vector", 65536, error);
+    return r < 0 ? r : reply_file(m, p, &file, error);
 }
 
 /* ---- Command line -------------------------------------------------------------------------- */

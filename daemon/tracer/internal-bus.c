@@ -66,8 +66,9 @@ static int method_open_session(sd_bus_message *m, void *userdata, sd_bus_error *
         r = tracer_add_session(t, id, uid, queue, max, &s);
         if (r == -EUSERS)
             return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                     "Sessions of %u users trace the process already; try again "
-                                     "when one of them has detached",
+                                     "The limit TracerUsersMax is reached: no more than %u users "
+                                     "whose sessions trace a tree of processes; try again when one "
+                                     "of them has detached",
                                      QUOTA_USERS);
         if (r < 0)
             return r;

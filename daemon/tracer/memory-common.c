@@ -38,11 +38,6 @@ int memory_explain(sd_bus_error *error, int failure, pid_t pid, const char *what
             "Could not %s: the kernel does not permit it for process %d; it may have "
             "executed a privileged program, or a security module forbids it",
             what, pid);
-    case E2BIG:
-    case EDQUOT:
-        return sd_bus_error_setf(error, PTRACED_ERROR_LIMIT_EXCEEDED,
-                                 "Could not %s of process %d: it is too long for a message", what,
-                                 pid);
     default:
         return sd_bus_error_set_errnof(error, failure, "Could not %s of process %d: %s", what, pid,
                                        strerror(-failure));

@@ -426,7 +426,7 @@ class WhilePolkitThinks(Policy):
         games.client.manager.call("GetSession", "s", games.id) # they have all come
         serials += [(news, news.send("AttachProcess", "ua{sv}", tracee.pid, options())) for _ in range(5)]
         error = self.assert_error("LimitExceeded", news.client.reply, serials.pop()[1])
-        self.assertIn("The limit of all users' questions to polkit is reached: 20 questions", error.message)
+        self.assertIn("The limit AllQuestionsMax is reached: no more than 28 questions", error.message)
         os.kill(self.service.polkit.pid, signal.SIGCONT)
         for session, serial in serials[:16]:
             session.client.reply(serial)

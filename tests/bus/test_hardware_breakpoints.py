@@ -150,7 +150,7 @@ class Hardware(Program):
                 ids.append(process.add_breakpoint(at["watched"] + 8 * len(ids), "write", size=8))
             except wire.Error as e:
                 self.assertEqual(e.name, ERROR + "LimitExceeded", e.message)
-                self.assertIn("debug registers", e.message)
+                self.assertIn("the limit DebugRegistersMax is reached: ", e.message)
                 break
         self.assertGreaterEqual(len(ids), 1)
         self.assertLess(len(ids), 64)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who reaches a limit is told which, by its name in ptraced.conf where it has one, and so is the journal."""
+"""Who reaches a limit is told which, by the name that ptraced.conf(5) or org.ptraced.Tracer1(5) has for it, and so is
+the journal."""
 
 import contextlib
 import mmap
 import os
+import pwd
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +16,7 @@ import harness
 import wire
 from client import options
 from policy import GAMES, NEWS, Policy, Service
+from service import user_exists
 
 DROP_IN = """
 mount -t tmpfs tmpfs /run
@@ -270,29 +274,129 @@ class OfMessages(Named):
             program.communicate()
         self.assertIn("OpenMaps", error.message)
 
-    def test_call(self):
-        one = self.service.connect_as(GAMES)
-        error = self.assert_error("LimitExceeded", one.manager.call, "ListSessions", "ay", bytes(4 << 20))
-        self.assertIn("The limit of what a call carries is reached: ListSessions can be called with about 1792 KiB",
-                      error.message)
-
-    def test_answers_that_nobody_reads(self):
-        tracee = self.tracee_of(GAMES)
+    def test_calls(self):
+        tracee, theirs = self.tracee_of(GAMES), self.session_of(NEWS, lifetime="persistent")
         session = self.session_of(GAMES)
-        process = session.attach(tracee.pid)
-        with open(f"/proc/{tracee.pid}/maps") as f:
-            text = next(int(line.split("-")[0], 16) for line in f if " r-xp " in line)
-        serials = [process.send("ReadMemoryFD", "a(tt)", [(text, 4096)]) for _ in range(100)]
-        messages = []
-        for serial in serials:
+        for name, size, method, function in (
+                ("CallKiBMax", 1792, "ListSessions",
+                 lambda: session.client.manager.call("ListSessions", "ay", bytes(4 << 20))),
+                ("AttachKiBMax", 64, "AttachProcess",
+                 lambda: session.attach(tracee.pid, syscalls=wire.Variant("at", [0] * 10000))),
+                ("ContinueKiBMax", 4, "Continue",
+                 lambda: session.call("Continue", "a{sv}", options(mode="x" * 10000))),
+                ("PermitKiBMax", 4, "Close",
+                 lambda: session.client.session(theirs.id).call("Close", "ay", bytes(5000)))):
+            with self.subTest(name):
+                error = self.assert_limit(name, function)
+                self.assertIn(f"no more than about {size} KiB in a call of {method}; ", error.message)
+
+    def test_observer_of_what_is_its_own(self):
+        tracee = self.tracee_of(NEWS)
+        process = self.session_of(NEWS).attach(tracee.pid, access="observe")
+        def refusal():
             try:
-                os.close(session.client.reply(serial)[0])
+                process.interrupt()
             except wire.Error as e:
                 self.assertEqual(e.name, client.ERROR + "LimitExceeded")
-                messages.append(e.message)
-        self.assertTrue(messages, "it has read all in time")
-        self.assertRegex(messages[0], r"The limit of unread answers is reached: user \d+ has \d+ KiB and \d+ descriptors, "
-                                      r"and no more than 16384 KiB and 12 may be unread now")
+                return e.message
+            return ""
+        self.assert_wait(lambda: "The limit HoldMSecMax is reached: no more than 1000 " in refusal(), "its time is over")
+
+    def test_open_files_of_the_keeper(self):
+        """What the tracers get by with, which have the same limit, is little for so many of them."""
+        session = self.session_of(GAMES)
+        session.attach(self.tracee_of(GAMES).pid)
+        keeper = self.service.keeper.pid
+        before = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
+        resource.prlimit(keeper, resource.RLIMIT_NOFILE, (128, before[1]))
+        try:
+            error = self.first_refusal(session)
+        finally:
+            resource.prlimit(keeper, resource.RLIMIT_NOFILE, before)
+        self.assertEqual(error.name, client.ERROR + "LimitExceeded", error.message)
+        self.assertIn("The limit LimitNOFILE= of the keeper's unit is reached: ", error.message)
+        self.assert_told("LimitNOFILE=")
+        session.attach(self.tracee_of(GAMES, "last").pid)
+
+    def first_refusal(self, session):
+        for _ in range(64):
+            tracee = self.tracee("program", folder=self.scratch, user=pwd.getpwnam(GAMES))
+            try:
+                session.attach(tracee.pid)
+            except wire.Error as e:
+                return e
+        raise AssertionError("nothing is refused")
+
+
+# Whom every Debian has; those of the tests come first.
+CROWD = (GAMES, NEWS, "daemon", "bin", "sys", "man", "lp", "mail", "uucp")
+
+
+class CrowdService(Service):
+    rules = ObservingService.rules
+
+
+class OfManyUsers(Named):
+    service_class = CrowdService
+
+    def setUp(self):
+        if any(not user_exists(user) for user in CROWD):
+            self.skipTest(f"one of the users {', '.join(CROWD)} is missing")
+        super().setUp()
+        self.victim = self.tracee_of(GAMES, "watched", source="holds-patterns", args=(2048,))
+        self.address = int(dict(word.split("=") for word in self.victim.words[1:])["pattern"])
+
+    def observe(self, user):
+        return self.session_of(user).attach(self.victim.pid, access="observe")
+
+    def flood(self, user, n, member, *args):
+        """Returns when all is answered, which nobody reads."""
+        process = self.observe(user)
+        serials = [process.send(member, *args) for _ in range(n)]
+        if not hasattr(self, "roots"):
+            self.roots = self.new_session().attach(self.victim.pid)
+        self.roots.list_threads() # the tracer answers in order
+        return process, serials
+
+    def refusals(self, process, serials):
+        for serial in serials:
+            try:
+                for value in process.client.reply(serial):
+                    if isinstance(value, int):
+                        os.close(value)
+            except wire.Error as e:
+                self.assertEqual(e.name, client.ERROR + "LimitExceeded")
+                yield e.message
+
+    def assert_unread(self, users, limit, n, member, *args):
+        """Of the last one."""
+        floods = [self.flood(user, n, member, *args) for user in users]
+        messages = [list(self.refusals(*flood)) for flood in floods]
+        self.assertTrue(messages[-1], "it has read all in time")
+        self.assertIn(limit, messages[-1][0])
+
+    def test_descriptors_that_one_leaves_unread(self):
+        self.assert_unread([GAMES], "The limit UnreadFDMax is reached: no more than 12 ", 60, "ReadMemoryFD", "a(tt)",
+                           [(self.address, 4096)])
+        self.assert_told("UnreadFDMax")
+
+    def test_descriptors_that_all_leave_unread(self):
+        self.assert_unread(CROWD[:5], "The limit AllUnreadFDMax is reached: no more than 48 ", 30, "ReadMemoryFD", "a(tt)",
+                           [(self.address, 4096)])
+
+    def test_bytes_that_one_leaves_unread(self):
+        self.assert_unread([GAMES], "The limit UnreadKiBMax is reached: no more than 16384 KiB ", 40, "ReadMemory", "tt",
+                           self.address, 1 << 20)
+
+    def test_bytes_that_all_leave_unread(self):
+        self.assert_unread(CROWD[:6], "The limit AllUnreadKiBMax is reached: no more than 98304 KiB ", 24, "ReadMemory", "tt",
+                           self.address, 1 << 20)
+
+    def test_users_of_one_tracer(self):
+        for user in CROWD[:8]:
+            self.observe(user)
+        self.assert_limit("TracerUsersMax", self.observe, CROWD[8])
+        self.new_session().attach(self.victim.pid) # whom nobody keeps out
 
 
 del Policy, Named

@@ -97,9 +97,10 @@ static void too_much_is_an_error_that_names_the_method(void **state)
     assert_return_code(sd_bus_message_append_array_space(m, 'y', 65 * KIB, &bytes), 0);
     memset(bytes, 0, 65 * KIB);
     got = bus_fixture_pass(*state, m);
-    assert_true(measure_check(got, OPTIONS_BYTES_MAX, &size, &error) < 0);
+    assert_true(measure_check(got, MEASURE_ATTACH, &size, &error) < 0);
     assert_string_equal(error.name, PTRACED_ERROR_LIMIT_EXCEEDED);
     assert_non_null(strstr(error.message, "Test"));
+    assert_non_null(strstr(error.message, "AttachKiBMax"));
     assert_non_null(strstr(error.message, "64 KiB"));
 }
 
