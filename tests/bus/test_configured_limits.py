@@ -4,10 +4,12 @@ said of them holds."""
 
 import os
 import signal
+import threading
+import time
 
 import harness
 import procfs
-from policy import GAMES, ConfiguredService, Policy
+from policy import GAMES, NEWS, ConfiguredService, Policy
 
 
 class Events(Policy):
@@ -48,6 +50,75 @@ class Threads(Policy):
                          [(tid, {"reason": "limit", "process": False}) for tid in tracee.threads()[4:]])
         self.assertEqual(sorted(process.list_threads()), tracee.threads()[:4])
         process.interrupt()
+
+
+class Sampler(threading.Thread):
+    """For how long a process is in a real-time scheduling class, in milliseconds, as far as looking often tells."""
+
+    def __init__(self, pid):
+        super().__init__()
+        self.pid = pid
+        self.raised = 0
+        self.over = threading.Event()
+        self.start()
+
+    def run(self):
+        before, was_raised = time.monotonic(), False
+        while not self.over.is_set():
+            is_raised = os.sched_getscheduler(self.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+            now = time.monotonic()
+            if was_raised and is_raised:
+                self.raised += (now - before) * 1000
+            before, was_raised = now, is_raised
+            time.sleep(0.0005)
+
+    def end(self):
+        self.over.set()
+        self.join()
+        return self.raised
+
+
+class RaisedClass(Policy):
+    """A tracer is in a real-time class while it waits for threads to stop. Those here do not for as long as it waits,
+    a tenth of a second, which is what each tracer may have at first; the user has as much for all of them."""
+
+    class service_class(ConfiguredService):
+        limits = {"RaisedMSecMax": 100}
+        rules = ConfiguredService.rules + f"""
+        if (action.id == "org.ptraced.Tracer1.control" && subject.user == "{NEWS}")
+            return polkit.Result.YES;
+        """
+
+    def setUp(self):
+        super().setUp()
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        except PermissionError:
+            self.skipTest("nobody gets into SCHED_FIFO here")
+
+    def raised_by_interrupt(self, user, name):
+        """Of another tracer each time."""
+        tracee = self.tracee_of(user, name, source="threads-wait-in-vfork", args=(8,))
+        process = self.session_of(user).attach(tracee.pid)
+        sampler = Sampler(self.service.tracer_of(tracee.pid))
+        process.interrupt()
+        raised = sampler.end()
+        tracee.say("go")
+        process.continue_()
+        self.assertEqual(tracee.listen(), "over")
+        return raised
+
+    def test_who_has_used_it_up_is_not_raised_any_more(self):
+        self.assertGreater(self.raised_by_interrupt(GAMES, "first"), 50)
+        started = time.monotonic()
+        others = sum(self.raised_by_interrupt(GAMES, f"another-{i}") for i in range(5))
+        # A fiftieth of the time comes back, and a hundredth is each tracer's own.
+        back = (time.monotonic() - started) * 1000 * (1 / 50 + 1 / 100)
+        self.assertGreater(self.raised_by_interrupt(NEWS, "of-somebody-else"), 50)
+        if back > 350:
+            self.skipTest("too slow to tell: as much as each tracer may have comes back meanwhile")
+        self.assertLess(others, back + 100)
 
 
 del Policy
