@@ -128,9 +128,8 @@ static int adopt_processes(struct session *s, struct tracer *t, sd_bus_message *
         a->observe = observe;
         a->plain = plain;
         a->since_usec = since;
-        if (*executable && !a->executable)
-            a->executable = strdup(executable);
-        if (s->creator) /* it alone has attached here */
+        r = attachment_set_executable(a, executable);
+        if (r >= 0 && s->creator) /* it alone has attached here */
             r = clearance_give(s->creator, a, ATTACH_NOTHING, observe);
         if (r < 0)
             return r;

@@ -259,10 +259,6 @@ void audit_limit_set(const struct caller *c, const char *name, unsigned value, u
 
 static void note_attach(struct attachment *a, const struct attach *by)
 {
-    const char *executable = by->asked.executable ? by->asked.executable : by->target.executable;
-
-    free(a->executable);
-    a->executable = executable ? strdup(executable) : NULL;
     a->uid = by->target.uids[0];
     a->observe = by->wish.observe;
     a->plain = target_is_plain(by->asked.pid ? &by->asked : &by->target, a->session->uid);

@@ -38,6 +38,7 @@ struct permit_wait {
     uid_t owner;         /* of that session */
     pid_t pid;           /* of the process; 0: it is about none */
     uint64_t attachment; /* by which the session traces it, or did */
+    uint64_t n_executed; /* then */
     bool is_of_gone;
     uid_t user;       /* whose that is, or the session; (uid_t)-1: unknown */
     char *pids;       /* of the process, or of all that the session traces */
@@ -381,10 +382,17 @@ static int note_process(struct permit_wait *w, const struct attachment *a)
     w->pid = a->pid;
     w->user = a->uid;
     w->attachment = a->id;
+    w->n_executed = a->n_executed;
     w->executable = a->executable ? strdup(a->executable) : NULL;
     w->is_of_gone = !a->tracee;
     w->own = a->tracee ? clearance && clearance->right == ATTACH_OWN : a->asks_own;
     return asprintf(&w->pids, "%d", a->pid) < 0 ? -ENOMEM : 0;
+}
+
+/* NULL: it is unknown, or just being asked about. */
+static const char *program_of(const struct attachment *a)
+{
+    return a->is_asked_about ? NULL : a->executable;
 }
 
 /* All that it traces; which program it is where there is one alone. */
@@ -407,7 +415,7 @@ static int note_session(struct permit_wait *w, const struct session *s)
     if (fclose(f) < 0)
         return -ENOMEM;
     w->pids = TAKE_PTR(pids);
-    w->executable = s->n_attachments == 1 && only->executable ? strdup(only->executable) : NULL;
+    w->executable = s->n_attachments == 1 && program_of(only) ? strdup(program_of(only)) : NULL;
     return 0;
 }
 
@@ -481,14 +489,25 @@ bool permit_has_come_back(const struct caller *c, const sd_bus_message *m)
     return find_answered(c, m) != NULL;
 }
 
-/* What was asked about may be gone, and another process have its number. */
+/* What was asked about may be gone, and another process have its number, or execute another
+ * program. */
 static int check_same(const struct permit_wait *w, sd_bus_error *error)
 {
     struct session *s = session_find(w->caller->broker, w->session);
     const struct attachment *a = s ? attachment_find(s, w->pid, NULL) : NULL;
 
-    if (w->attachment == 0 || w->is_of_gone || (a && a->id == w->attachment))
+    if (w->attachment == 0 || w->is_of_gone ||
+        (a && a->id == w->attachment && a->n_executed == w->n_executed))
         return 0;
+    if (a && a->id == w->attachment) {
+        sd_bus_error_setf(
+            error, PTRACED_ERROR_NOT_PERMITTED,
+            "Process %d has executed another program since polkit was asked about it; "
+            "try again",
+            w->pid);
+        audit_call_refused(w->caller, w->message, error->message);
+        return -EACCES;
+    }
     return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
                              "Session %s no longer traces the process %d that polkit was asked "
                              "about",
@@ -512,6 +531,19 @@ static int authorize_first(struct caller *c, sd_bus_message *m, sd_bus_error *er
         return attach_authorize_first(s, c, m, a, error);
     r = attach_check_first(c, m, error);
     return r < 0 ? r : put_by(c, m, &(struct permits){.events = true}, s, a, error);
+}
+
+/* Nobody is asked about a program that the session may have lost already. */
+static int refuse_meanwhile(const struct caller *c, sd_bus_message *m, const struct attachment *a,
+                            sd_bus_error *error)
+{
+    int r = sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
+                              "Process %d has just executed another program, which polkit is being "
+                              "asked about; try again",
+                              a->pid);
+
+    audit_call_refused(c, m, error->message);
+    return r;
 }
 
 int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
@@ -548,6 +580,8 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     if (opens && !a)
         c->permits.memory = auth_may_use_all(c, s); /* to be told that it does not trace that */
     opens = a && auth_may_use(c, a);
+    if (opens && a->is_asked_about)
+        return refuse_meanwhile(c, m, a, error);
     if (is_list(m))
         want_lists(c, &wanted);
     else if (opens && clearance_find(c, a)->right == ATTACH_PROVEN)

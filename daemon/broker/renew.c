@@ -105,6 +105,7 @@ static void finish(struct renewal *r, bool granted)
     int n;
 
     if (a) {
+        a->is_asked_about = false;
         n = send_answer(r, a, granted);
         if (n < 0 && n != -ENOTCONN)
             log_warning(&r->broker->log, "Cannot answer for what process %d has executed: %s",
@@ -347,6 +348,7 @@ int renew_on_exec_asks(struct tracer *t, struct session *s, sd_bus_message *m)
     if (!renewal)
         return a ? -ENOMEM : 0;
     a->id = ++t->broker->last_attachment; /* what was asked about before is another program */
+    a->is_asked_about = true;
     renewal->broker = t->broker;
     renewal->session = session_ref(s);
     renewal->attachment = a->id;

@@ -107,6 +107,13 @@ int attachment_add(struct session *s, struct tracer *tracer, pid_t pid)
     return 1;
 }
 
+int attachment_set_executable(struct attachment *a, const char *executable)
+{
+    free(a->executable);
+    a->executable = *executable ? strdup(executable) : NULL;
+    return *executable && !a->executable ? -ENOMEM : 0;
+}
+
 static void attachment_free(struct attachment *a)
 {
     while (!list_empty(&a->clearances))
@@ -137,6 +144,11 @@ static struct attachment *find_gone(const struct session *s, uint64_t root)
     return s->n_gone >= GONE_MAX ? LIST_FIRST(&s->gone, struct attachment, of_session) : NULL;
 }
 
+static bool is_same_program(const struct attachment *one, const struct attachment *other)
+{
+    return one->executable && other->executable && strcmp(one->executable, other->executable) == 0;
+}
+
 /* Who was authorised for both. */
 static void merge_gone(struct attachment *into, struct attachment *a)
 {
@@ -144,10 +156,8 @@ static void merge_gone(struct attachment *into, struct attachment *a)
         if (!clearance_find(clearance->caller, a))
             clearance_free(clearance);
     into->asks_own &= a->asks_own;
-    if (into->root != a->root) {
-        free(into->executable);
-        into->executable = NULL;
-    }
+    if (into->root != a->root || !is_same_program(into, a))
+        (void)attachment_set_executable(into, "");
     into->id = ++into->session->broker->last_attachment; /* it is more than was asked about */
     attachment_free(a);
 }

@@ -36,7 +36,9 @@ struct attachment {
     uint32_t n_threads;     /* when the tracer was asked last */
     uid_t uid;              /* the same, the real one; (uid_t)-1: unknown, or it has ended */
     uint64_t since_usec;    /* CLOCK_MONOTONIC; 0: a broker before us knew */
-    char *executable;       /* escaped; NULL: unknown */
+    char *executable;       /* which it executes, escaped; NULL: unknown */
+    uint64_t n_executed;    /* since, of what takes no other grant */
+    bool is_asked_about;    /* polkit is, for what it has just executed (renew.h) */
     struct list clearances; /* connections that were authorised for it */
     bool observe;           /* as it was attached */
     bool asks_own;          /* to take its last events takes what a process of one's own does */
@@ -58,6 +60,9 @@ struct tracee *tracee_find(struct broker *b, pid_t pid);
 int attachment_add(struct session *s, struct tracer *tracer, pid_t pid);
 /* `why` is for the audit trail (audit_released()); NULL: it goes on without this broker. */
 void attachment_end(struct attachment *a, const char *why);
+
+/* What it executes, as its tracer has told; a copy, and "": unknown. -ENOMEM */
+int attachment_set_executable(struct attachment *a, const char *executable);
 
 /* No events wait any more of what the session does not trace. */
 void attachments_forget_gone(struct session *s);

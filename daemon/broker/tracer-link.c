@@ -192,17 +192,19 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
 {
     const struct attachment *from;
     const struct attach *by;
+    const char *executable;
     struct attachment *a;
     uint32_t pid, parent;
     int r;
 
-    r = sd_bus_message_read(m, "uu", &pid, &parent);
+    r = sd_bus_message_read(m, "uus", &pid, &parent, &executable);
     if (r < 0)
         return r;
     r = attachment_add(s, t, (pid_t)pid);
     if (r <= 0)
         return r;
     a = attachment_find(s, (pid_t)pid, t);
+    (void)attachment_set_executable(a, executable);
     by = parent == 0 ? attach_find(s, (pid_t)pid) : NULL;
     from = parent > 0 ? attachment_find(s, (pid_t)parent, t) : NULL;
     if (from) {
@@ -210,14 +212,29 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
         a->plain = from->plain;
         a->asks_own = from->asks_own;
         a->root = from->root;
-        if (from->executable) /* until it executes another */
-            a->executable = strdup(from->executable);
     }
     audit_attached(a, by);
     if (by && (by->caller || s->creator)) /* whose it is, though it has been told of a time-out */
         return clearance_give(by->caller ? by->caller : s->creator, a, by->grant, by->wish.observe);
     r = from ? clearances_inherit(a, from) : 0;
     return parent > 0 && is_one_too_many(s) ? lose(t, s, a->tracee->pid) : r;
+}
+
+static int on_executed(struct tracer *t, struct session *s, sd_bus_message *m)
+{
+    const char *executable;
+    struct attachment *a;
+    uint32_t pid;
+    int r;
+
+    r = sd_bus_message_read(m, "us", &pid, &executable);
+    if (r < 0)
+        return r;
+    a = attachment_find(s, (pid_t)pid, t);
+    if (!a)
+        return 0;
+    a->n_executed++;
+    return attachment_set_executable(a, executable);
 }
 
 static int on_process_removed(struct tracer *t, struct session *s, sd_bus_message *m)
@@ -273,6 +290,7 @@ static const struct {
     {"Events", on_events},
     {"Ready", on_ready},
     {"ProcessAdded", on_process_added},
+    {"Executed", on_executed},
     {"ProcessRemoved", on_process_removed},
     {"Lost", on_lost},
     {"ExecAsks", renew_on_exec_asks},

@@ -115,6 +115,8 @@ static void compare_grants(struct trace *t, struct tracee *tracee, const struct 
         if (grant_check_rights(a->grant, p->pidref.pid, tracee->tid) < 0 ||
             (!grant_survives_exec(a->grant) && !renew_begin(t, a, tracee, exec)))
             process_lose_attachment(t, a);
+        else if (grant_survives_exec(a->grant) && t->hooks.executed)
+            t->hooks.executed(a->session, p->pidref.pid, t->userdata);
     }
 }
 

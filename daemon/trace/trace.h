@@ -36,6 +36,9 @@ struct trace_hooks {
      */
     bool (*exec_asks)(struct session *s, const struct pidref *process, uint32_t number,
                       uint64_t usec_max, void *userdata);
+    /* In the exec stop, and before anybody else is told: a session goes on with what a process has
+     * just executed, for which it needs no other grant. May be NULL. */
+    void (*executed)(struct session *s, pid_t pid, void *userdata);
 };
 
 #define TRACE_DEAD_STRAYS 16u

@@ -444,13 +444,9 @@ static uid_t uid_of(pid_t pid)
 static int append_process(sd_bus_message *reply, const struct tracer_session *s,
                           const struct attachment *a)
 {
-    _cleanup_free_string_ char *executable = NULL;
     pid_t pid = a->process->pidref.pid;
-    char path[PATH_MAX];
-    ssize_t n = proc_read_executable(pid, path);
+    _cleanup_free_string_ char *executable = tracer_read_executable(a->process);
 
-    if (n > 0)
-        executable = ptraced_escape(path, (size_t)n);
     return sd_bus_message_append(reply, PTRACED_DESCRIBED_SIGNATURE, (uint32_t)pid,
                                  (uint32_t)a->n_engines, (int)a->observe,
                                  (int)grant_is_plain(a->grant, s->uid), (uint32_t)uid_of(pid),
@@ -549,7 +545,9 @@ const sd_bus_vtable internal_vtable[] = {
                             method_describe, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("Events", SD_BUS_ARGS("s", id, "a" PTRACED_EVENT_SIGNATURE, events), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Ready", SD_BUS_ARGS("s", id), 0),
-    SD_BUS_SIGNAL_WITH_ARGS("ProcessAdded", SD_BUS_ARGS("s", id, "u", pid, "u", parent), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("ProcessAdded",
+                            SD_BUS_ARGS("s", id, "u", pid, "u", parent, "s", executable), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("Executed", SD_BUS_ARGS("s", id, "u", pid, "s", executable), 0),
     SD_BUS_SIGNAL_WITH_ARGS("ProcessRemoved", SD_BUS_ARGS("s", id, "u", pid, "s", reason), 0),
     SD_BUS_SIGNAL_WITH_ARGS("ExecAsks", SD_BUS_ARGS("s", id, "u", pid, "u", number, "h", pidfd), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Lost", SD_BUS_ARGS("s", id, "t", total), 0),

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bus-api/escape.h"
 #include "bus-api/internal.h"
 #include "bus-api/macro.h"
 #include "daemon/keeper/control.h"
+#include "daemon/trace/process.h"
+#include "daemon/trace/procfs.h"
 #include "daemon/tracer/access.h"
 #include "daemon/tracer/control.h"
 #include "daemon/tracer/late.h"
@@ -29,8 +33,25 @@ static void on_event_queued(struct session *core, void *userdata)
         t->output_pending = true;
 }
 
+/* Of a thread that lives: a leader that has ended has none. */
+char *tracer_read_executable(const struct process *p)
+{
+    const struct tracee *tracee;
+    char path[PATH_MAX];
+
+    TAILQ_FOREACH(tracee, &p->tracees, siblings) {
+        ssize_t n = proc_read_program(p->pidref.pid, tracee->tid, path);
+
+        if (n > 0)
+            return ptraced_escape(path, (size_t)n);
+    }
+    return NULL;
+}
+
 static void on_process_added(struct session *core, pid_t pid, pid_t parent, void *userdata)
 {
+    _cleanup_free_string_ char *executable =
+        tracer_read_executable(session_find(core, pid)->process);
     const struct tracer_session *s = core->userdata;
     struct tracer *t = userdata;
 
@@ -38,7 +59,22 @@ static void on_process_added(struct session *core, pid_t pid, pid_t parent, void
     t->output_pending = true;
     if (t->bus)
         (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE,
-                                 "ProcessAdded", "suu", s->id, (uint32_t)pid, (uint32_t)parent);
+                                 "ProcessAdded", "suus", s->id, (uint32_t)pid, (uint32_t)parent,
+                                 executable ? executable : "");
+}
+
+static void on_executed(struct session *core, pid_t pid, void *userdata)
+{
+    _cleanup_free_string_ char *executable =
+        tracer_read_executable(session_find(core, pid)->process);
+    const struct tracer_session *s = core->userdata;
+    struct tracer *t = userdata;
+
+    if (!t->bus)
+        return;
+    t->output_pending = true;
+    (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Executed",
+                             "sus", s->id, (uint32_t)pid, executable ? executable : "");
 }
 
 static void on_process_removed(struct session *core, pid_t pid, enum removal why, void *userdata)
@@ -71,6 +107,7 @@ static const struct trace_hooks hooks = {
     .process_added = on_process_added,
     .process_removed = on_process_removed,
     .exec_asks = on_exec_asks,
+    .executed = on_executed,
 };
 
 static int settle_signals(void)

@@ -188,7 +188,8 @@ class Meanwhile(Case):
             self.assertEqual(event.details["path"], path)
             self.assert_stands()
             for call in (process.list_threads, process.interrupt, process.kill,
-                         process.thread(self.watched.pid).registers, lambda: process.read_memory(0, 1)):
+                         process.thread(self.watched.pid).registers, lambda: process.read_memory(0, 1),
+                         lambda: process.call("OpenMaps")):
                 self.assertIn("try again", self.assert_error("NotPermitted", call).message)
             self.assertEqual(session.events_for(0.1), [])
             self.assert_stands()

@@ -28,6 +28,8 @@ class OpeningService(Service):
     rules = Service.rules + """
     if (action.id == "org.ptraced.Tracer1.open-memory" && action.lookup("executable").indexOf("/program") >= 0)
         return polkit.Result.YES;
+    if (action.id == "org.ptraced.Tracer1.open-memory-other" && action.lookup("executable").indexOf("/child") >= 0)
+        return polkit.Result.YES;
     """
 
 
@@ -38,6 +40,11 @@ class Opening(Policy):
 
     def open(self, process, member, *args):
         os.close(process.call(member, *args))
+
+    def execute(self, session, tracee, name, source="busy-loop"):
+        path = self.program(name, source)
+        tracee.say(path)
+        return session.events_until(lambda e: e.kind == "exec" and e.details["path"] == path)[-1].pid
 
     def test_rule_that_says_yes_is_enough_for_a_holder_with_control(self):
         tracee = self.tracee_of(GAMES)
@@ -77,6 +84,54 @@ class Opening(Policy):
             os.kill(self.service.polkit.pid, signal.SIGCONT)
         error = self.assert_error("NotAttached", session.client.reply, serial)
         self.assertIn(str(tracee.pid), error.message)
+
+    def test_question_names_what_the_process_executes_now(self):
+        tracee = self.tracee_of(GAMES, source="executes")
+        session = self.session_of(GAMES)
+        process = session.attach(tracee.pid)
+        self.open(process, "OpenMemory", "s", "read")
+        self.execute(session, tracee, "another", "executes")
+        self.assert_error(ASK_ME, process.call, "OpenMemory", "s", "read")
+        self.assert_error(ASK_ME, process.call, "OpenMaps")
+        self.assertEqual(tracee.listen(), "ready")
+        self.execute(session, tracee, "program-too")
+        self.open(process, "OpenMemory", "s", "read")
+
+    def test_question_names_what_a_followed_child_executes(self):
+        """Of a shell that executes what it reads, and of which no rule says yes."""
+        tracee = self.tracee_of(GAMES, source="executes")
+        session = self.session_of(GAMES)
+        process = session.attach(tracee.pid, children="follow")
+        self.execute(session, tracee, "shell", "/bin/sh")
+        child = self.execute(session, tracee, "child")
+        self.assertNotEqual(child, tracee.pid)
+        self.open(session.process(child), "OpenMemory", "s", "read")
+        self.assert_error(ASK_ME, process.call, "OpenMemory", "s", "read")
+
+    def test_child_executes_what_its_parent_has_executed(self):
+        tracee = self.tracee_of(GAMES, source="executes")
+        session = self.session_of(GAMES)
+        session.attach(tracee.pid, children="follow")
+        self.execute(session, tracee, "child-shell", "/bin/sh")
+        tracee.say("(echo born; read line)")
+        fork = session.events_until(lambda e: e.kind in ("fork", "vfork", "clone"))[-1]
+        self.assertEqual(tracee.listen(), "born")
+        self.open(session.process(fork.details["child"]), "OpenMemory", "s", "read")
+
+    def test_permission_ends_with_an_exec(self):
+        """It is for the program that was named; the other one is not asked about by itself."""
+        tracee = self.tracee_of(GAMES, source="executes")
+        session = self.session_of(GAMES)
+        process = session.attach(tracee.pid)
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+        try:
+            serial = process.send("OpenMemory", "s", "read")
+            session.get("Lifetime") # it has come along
+            self.execute(session, tracee, "another")
+        finally:
+            os.kill(self.service.polkit.pid, signal.SIGCONT)
+        error = self.assert_error("NotPermitted", session.client.reply, serial)
+        self.assertIn("executed another program", error.message)
 
     def test_who_has_proved_it_is_not_asked(self):
         tracee = self.tracee_of(NEWS, "other")
@@ -140,6 +195,22 @@ class Details(Policy):
         another.detach()
         theirs.close()
 
+    def execute(self, session, tracee, name):
+        path = self.program(name)
+        tracee.say(path)
+        session.events_until(lambda e: e.kind == "exec" and e.details["path"] == path)
+        self.assertEqual(tracee.listen(), "ready")
+
+    def test_session_is_ended_for_what_its_process_executes_now(self):
+        tracee = self.tracee_of(GAMES, "before", "executes")
+        session = self.session_of(GAMES, lifetime="persistent")
+        session.call("Subscribe")
+        session.attach(tracee.pid)
+        theirs = self.service.connect_as(NEWS).session(session.id)
+        self.assert_error(ASK_ME, theirs.close)
+        self.execute(session, tracee, "program")
+        theirs.close()
+
     def test_one_list_and_not_another(self):
         session = self.session_of(GAMES, lifetime="persistent")
         session.attach(self.tracee_of(GAMES).pid)
@@ -157,6 +228,19 @@ class Details(Policy):
         again = self.service.connect_as(GAMES).session(session.id)
         self.assert_error(ACCESS_DENIED, again.call, "GetEvent", "t", 0)
         again.call("Subscribe") # which the rule does not speak of, and another says yes
+
+
+    def test_events_of_what_has_executed_another_program_and_ended(self):
+        tracee = self.tracee_of(GAMES, "before", "executes")
+        session = self.session_of(GAMES, lifetime="persistent")
+        session.call("Subscribe")
+        session.attach(tracee.pid)
+        self.execute(session, tracee, "ends")
+        tracee.quit()
+        tracee.wait()
+        self.assert_wait(lambda: not self.connect().manager.call("ListTracees"), "it is gone")
+        again = self.service.connect_as(GAMES).session(session.id)
+        self.assert_error(ACCESS_DENIED, again.call, "GetEvent", "t", 0)
 
 
 class Asking(Dialog):
@@ -180,6 +264,22 @@ class Asking(Dialog):
                          f"{tracee.program} (process {tracee.pid} of user {pwd.getpwnam(NEWS).pw_uid}, access read-write)")
         self.agent.agree(question)
         os.close(one.reply(serial)[0])
+
+    def test_dialog_says_what_the_process_has_executed_since(self):
+        tracee = self.tracee_of(NEWS, source="executes")
+        one = self.interactive()
+        session = one.create_session()
+        serial = session.send("AttachProcess", "ua{sv}", tracee.pid, options())
+        self.agent.agree(self.agent.next_question())
+        one.reply(serial)
+        path = self.program("since")
+        tracee.say(path)
+        session.events_until(lambda e: e.kind == "exec")
+        serial = session.process(tracee.pid).send("OpenMemory", "s", "read")
+        question = self.agent.next_question()
+        self.assertIn(f"open the memory of {path} (process {tracee.pid} ", question.message)
+        self.agent.dismiss(question)
+        self.assert_error(ACCESS_DENIED, one.reply, serial)
 
     def test_dialog_says_whose_session_is_ended(self):
         session = self.session_of(GAMES, lifetime="persistent")
