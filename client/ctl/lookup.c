@@ -29,6 +29,15 @@ int lookup_read(struct context *c, struct lookup *ret)
     return CTL_OK;
 }
 
+void lookup_try_sessions(struct context *c, struct lookup *ret)
+{
+    int n;
+
+    *ret = (struct lookup){0};
+    n = ptraced_list_sessions(c->connection, &ret->sessions);
+    ret->n_sessions = n < 0 ? 0 : n;
+}
+
 void lookup_done(struct lookup *l)
 {
     free(l->sessions);

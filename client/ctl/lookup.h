@@ -17,6 +17,8 @@ struct lookup {
 };
 
 int lookup_read(struct context *c, struct lookup *ret);
+/* Of sessions alone, and without a word as far as it cannot. */
+void lookup_try_sessions(struct context *c, struct lookup *ret);
 void lookup_done(struct lookup *l);
 
 /* Arguments are session ids and process ids. Checks that each names something that is there. */

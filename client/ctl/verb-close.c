@@ -8,6 +8,7 @@
 #include "client/ctl/report.h"
 #include "client/ctl/verbs.h"
 
+/* One that is in no list may be another user's. */
 static int close_session(struct context *c, const struct lookup *l, const char *id)
 {
     bool manages = lookup_is_asked(c) && !lookup_is_own(l, id);
@@ -30,10 +31,10 @@ int verb_close(struct context *c, int n_arguments, char **arguments)
     int r, first = CTL_OK;
 
     r = context_connect(c);
-    if (r == CTL_OK)
-        r = lookup_read(c, &l);
     if (r != CTL_OK)
         return r;
+    if (lookup_is_asked(c))
+        lookup_try_sessions(c, &l);
     /* One that fails does not keep the others open. */
     for (int i = 0; i < n_arguments; i++) {
         r = close_session(c, &l, arguments[i]);

@@ -176,7 +176,7 @@ class Limits(Managing):
                                                               for line in log().splitlines()), f"{words}: {log()}")
 
 
-class ByPtracectl(Managing):
+class UsingPtracectl(Managing):
     """NEWS may manage, GAMES would have to ask somebody."""
 
     def setUp(self):
@@ -215,6 +215,8 @@ class ByPtracectl(Managing):
     def is_there(self, session):
         return session.id in self.connect().list_sessions()
 
+
+class ByPtracectl(UsingPtracectl):
     def test_session_of_another_user_is_shown_and_ended_by_who_may_manage(self):
         uid = pwd.getpwnam(GAMES).pw_uid
         self.assertEqual(self.succeeds(NEWS, "--no-legend", "sessions"), "", "that takes list-other")
@@ -325,6 +327,25 @@ class ByPtracectl(Managing):
         terminal.type("no password of anybody\n")
         self.assertEqual(terminal.end(), NOT_PERMITTED, terminal.text)
         self.assertEqual(self.limits(self.user)["SessionsMax"][0], 64)
+
+
+class ListlessService(ManagingService):
+    """One user may call no list."""
+
+    def bus_policy(self):
+        denied = "".join(f'<deny send_interface="org.ptraced.Tracer1.Manager" send_member="{member}"/>'
+                         for member in ("ListSessions", "ListTracees"))
+        return super().bus_policy() + f'<policy user="{GAMES}">{denied}</policy>'
+
+
+class WithoutLists(UsingPtracectl):
+    service_class = ListlessService
+
+    def test_session_is_closed(self):
+        self.assertEqual(self.run_as(GAMES, "status").returncode, NOT_PERMITTED)
+        self.assertEqual(self.succeeds(GAMES, "close", self.session.id), "")
+        self.assertFalse(self.is_there(self.session))
+        self.assert_runs_free(self.traced)
 
 
 class LeavingService(ManagingService):
