@@ -6,6 +6,7 @@
 
 #define PTRACED_AUDIT_GRANT_ID "63525fc361824c9181116f811ba40cd5"
 #define PTRACED_AUDIT_REFUSAL_ID "6dd83fa813e540c596343ebc48b0cd30"
+#define PTRACED_AUDIT_REFUSALS_ID "d6dab40ff22f4403aaeb60c9650cb50a"
 #define PTRACED_AUDIT_ATTACH_ID "b7b2dbd632de4d80bb5d49ac9834082b"
 #define PTRACED_AUDIT_RELEASE_ID "8caa0dba11b6497b9a5d7030a088d5e4"
 #define PTRACED_AUDIT_LOSS_ID "6cf34884428049189cdee60183d7d04e"
@@ -20,7 +21,7 @@
 #define PTRACED_AUDIT_ACCESS "PTRACED_ACCESS"
 #define PTRACED_AUDIT_ACTION "PTRACED_ACTION" /* polkit's, "proof", "Attach", or a method */
 #define PTRACED_AUDIT_REASON "PTRACED_REASON" /* of a release, a loss or a refusal */
-#define PTRACED_AUDIT_LIMIT "PTRACED_LIMIT" /* that was set, and to what */
+#define PTRACED_AUDIT_LIMIT "PTRACED_LIMIT"   /* that was set, and to what */
 #define PTRACED_AUDIT_VALUE "PTRACED_VALUE"
-#define PTRACED_AUDIT_USEC "PTRACED_USEC"     /* how long it was traced */
-#define PTRACED_AUDIT_COUNT "PTRACED_COUNT"   /* how many one entry stands for */
+#define PTRACED_AUDIT_USEC "PTRACED_USEC"   /* how long it was traced */
+#define PTRACED_AUDIT_COUNT "PTRACED_COUNT" /* how many one entry stands for */

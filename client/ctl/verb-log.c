@@ -76,10 +76,10 @@ static void add_looks(struct command *command, const struct options *o, char lin
 int verb_log(struct context *c, int n_arguments, char **arguments)
 {
     static const char *const kinds[] = {
-        "MESSAGE_ID=" PTRACED_AUDIT_GRANT_ID,   "MESSAGE_ID=" PTRACED_AUDIT_REFUSAL_ID,
-        "MESSAGE_ID=" PTRACED_AUDIT_ATTACH_ID,  "MESSAGE_ID=" PTRACED_AUDIT_RELEASE_ID,
-        "MESSAGE_ID=" PTRACED_AUDIT_LOSS_ID,    "MESSAGE_ID=" PTRACED_AUDIT_CHILDREN_ID,
-        "MESSAGE_ID=" PTRACED_AUDIT_PERMITS_ID,
+        "MESSAGE_ID=" PTRACED_AUDIT_GRANT_ID,    "MESSAGE_ID=" PTRACED_AUDIT_REFUSAL_ID,
+        "MESSAGE_ID=" PTRACED_AUDIT_REFUSALS_ID, "MESSAGE_ID=" PTRACED_AUDIT_ATTACH_ID,
+        "MESSAGE_ID=" PTRACED_AUDIT_RELEASE_ID,  "MESSAGE_ID=" PTRACED_AUDIT_LOSS_ID,
+        "MESSAGE_ID=" PTRACED_AUDIT_CHILDREN_ID, "MESSAGE_ID=" PTRACED_AUDIT_PERMITS_ID,
     };
     struct command command = {.words = {"journalctl"}, .n = 1};
     char lines[32];

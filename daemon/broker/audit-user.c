@@ -139,7 +139,7 @@ static void tell_refusals(struct audit_user *u)
 {
     struct audit_entry e;
 
-    begin(u, &e, PTRACED_AUDIT_REFUSAL_ID, u->n_refused);
+    begin(u, &e, PTRACED_AUDIT_REFUSALS_ID, u->n_refused);
     if (u->uid == OTHERS)
         audit_entry_finish(&e, u->broker, "Other users were refused %u times", u->n_refused);
     else
