@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -8,6 +9,7 @@
 
 #include "bus-api/audit.h"
 #include "bus-api/names.h"
+#include "bus-api/paths.h"
 #include "daemon/broker/audit-entry.h"
 #include "daemon/broker/audit-user.h"
 #include "daemon/broker/broker.h"
@@ -21,6 +23,15 @@
 
 #define USERS_MAX 1024u
 #define OTHERS ((uid_t)-1) /* all for whom there is no room are one; nobody has this id */
+
+/* Of who and what was refused last, in a copy: names of the bus and of methods may be longer. */
+struct last_refusal {
+    char caller[64];
+    char action[64];
+    char session[PTRACED_SESSION_ID_MAX + 1];
+    pid_t pid;
+    char *executable;
+};
 
 struct audit_user {
     struct list users;
@@ -38,6 +49,7 @@ struct audit_user {
     uint64_t call_usec;      /* the same of calls */
     uint64_t listed_usec[2]; /* the same of lists that it is shown: its user's, and others' */
     unsigned n_refused;      /* counted, and not told yet */
+    struct last_refusal last;
     unsigned n_permitted;
     unsigned n_followed;
     unsigned n_released;
@@ -64,6 +76,7 @@ static void user_free(struct audit_user *u)
     list_remove(&u->users);
     u->broker->audit.n--;
     sd_event_source_disable_unref(u->timer);
+    free(u->last.executable);
     free(u);
 }
 
@@ -135,16 +148,48 @@ static void begin(const struct audit_user *u, struct audit_entry *e, const char 
     audit_entry_add(e, PTRACED_AUDIT_COUNT "=%u", n);
 }
 
+static void add_last(struct audit_entry *e, const struct last_refusal *last)
+{
+    audit_entry_add(e, PTRACED_AUDIT_CALLER "=%s", last->caller);
+    audit_entry_add(e, PTRACED_AUDIT_ACTION "=%s", last->action);
+    if (*last->session)
+        audit_entry_add(e, PTRACED_AUDIT_SESSION "=%s", last->session);
+    if (last->pid > 0)
+        audit_entry_add(e, PTRACED_AUDIT_PID "=%d", last->pid);
+    if (last->executable)
+        audit_entry_add(e, PTRACED_AUDIT_EXECUTABLE "=%s", last->executable);
+}
+
+static const char *describe_last(const struct last_refusal *last, char text[static 96])
+{
+    if (last->pid > 0)
+        snprintf(text, 96, " of process %d", last->pid);
+    else if (*last->session)
+        snprintf(text, 96, " of session %s", last->session);
+    else
+        text[0] = '\0';
+    return text;
+}
+
 static void tell_refusals(struct audit_user *u)
 {
+    const struct last_refusal *last = &u->last;
+    const char *program = last->executable ? last->executable : "";
+    const char *open = *program ? " (" : "", *close = *program ? ")" : "";
     struct audit_entry e;
+    char of[96];
 
     begin(u, &e, PTRACED_AUDIT_REFUSALS_ID, u->n_refused);
+    add_last(&e, last);
+    describe_last(last, of);
     if (u->uid == OTHERS)
-        audit_entry_finish(&e, u->broker, "Other users were refused %u times", u->n_refused);
+        audit_entry_finish(&e, u->broker,
+                           "Other users were refused %u times, the last (%s) %s%s%s%s%s",
+                           u->n_refused, last->caller, last->action, of, open, program, close);
     else
-        audit_entry_finish(&e, u->broker, "User %u was refused %u more times", u->uid,
-                           u->n_refused);
+        audit_entry_finish(&e, u->broker,
+                           "User %u was refused %u more times, the last (%s) %s%s%s%s%s", u->uid,
+                           u->n_refused, last->caller, last->action, of, open, program, close);
 }
 
 static void tell_permits(struct audit_user *u)
@@ -268,27 +313,38 @@ static bool comes_closely(const struct audit_user *u, uint64_t *last_usec)
     return false;
 }
 
-static bool is_told(struct audit_user *u, uint64_t *last_usec)
+static void note_last(struct last_refusal *last, const struct audit_refusal *what)
+{
+    snprintf(last->caller, sizeof(last->caller), "%s", what->caller);
+    snprintf(last->action, sizeof(last->action), "%s", what->action);
+    snprintf(last->session, sizeof(last->session), "%s", what->session);
+    last->pid = what->pid;
+    free(last->executable);
+    last->executable = what->executable ? strdup(what->executable) : NULL;
+}
+
+static bool is_told(struct audit_user *u, uint64_t *last_usec, const struct audit_refusal *what)
 {
     if (!comes_closely(u, last_usec))
         return true;
     u->n_refused++;
+    note_last(&u->last, what);
     set_timer(u);
     return false;
 }
 
-bool audit_user_refused(struct broker *b, uid_t uid)
+bool audit_user_refused(struct broker *b, uid_t uid, const struct audit_refusal *what)
 {
     struct audit_user *u = user_get(b, uid);
 
-    return !u || is_told(u, &u->refused_usec);
+    return !u || is_told(u, &u->refused_usec, what);
 }
 
-bool audit_user_call_refused(struct broker *b, uid_t uid)
+bool audit_user_call_refused(struct broker *b, uid_t uid, const struct audit_refusal *what)
 {
     struct audit_user *u = user_get(b, uid);
 
-    return !u || is_told(u, &u->call_usec);
+    return !u || is_told(u, &u->call_usec, what);
 }
 
 bool audit_user_permitted(struct broker *b, uid_t uid)
@@ -305,19 +361,27 @@ bool audit_user_permitted(struct broker *b, uid_t uid)
     return false;
 }
 
-bool audit_user_listed(struct broker *b, uid_t uid, const char *action, bool permitted)
+static uint64_t *listed(struct audit_user *u, const char *action)
+{
+    return &u->listed_usec[strcmp(action, PTRACED_ACTION_LIST) != 0];
+}
+
+bool audit_user_listed(struct broker *b, uid_t uid, const char *action)
 {
     struct audit_user *u = user_get(b, uid);
 
-    if (!u || !comes_closely(u, &u->listed_usec[strcmp(action, PTRACED_ACTION_LIST) != 0]))
+    if (!u || !comes_closely(u, listed(u, action)))
         return true;
-    turn_minute(u);
-    if (permitted)
-        u->n_permitted++;
-    else
-        u->n_refused++;
+    u->n_permitted++;
     set_timer(u);
     return false;
+}
+
+bool audit_user_list_refused(struct broker *b, uid_t uid, const struct audit_refusal *what)
+{
+    struct audit_user *u = user_get(b, uid);
+
+    return !u || is_told(u, listed(u, what->action), what);
 }
 
 bool audit_user_followed(struct broker *b, uid_t uid)

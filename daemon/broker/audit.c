@@ -65,9 +65,16 @@ static void begin_refusal(struct audit_entry *e, const struct caller *c, const c
 void audit_refused(const struct caller *c, const struct attach *a, const char *what,
                    const char *why)
 {
+    const struct audit_refusal refusal = {
+        .caller = c->name,
+        .action = what,
+        .session = a->session->id,
+        .pid = a->asked.pid,
+        .executable = a->asked.executable,
+    };
     struct audit_entry e;
 
-    if (!is_told(c->broker) || !audit_user_refused(c->broker, c->uid))
+    if (!is_told(c->broker) || !audit_user_refused(c->broker, c->uid, &refusal))
         return;
     begin_refusal(&e, c, what, why);
     audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", a->session->id);
@@ -98,14 +105,19 @@ static const char *describe_object(char text[static 128], const struct ptraced_p
 void audit_call_refused(const struct caller *c, sd_bus_message *call, const char *why)
 {
     const char *member = sd_bus_message_get_member(call);
+    struct audit_refusal refusal = {.caller = c->name, .action = member, .session = ""};
     struct ptraced_path path;
     struct audit_entry e;
     char text[128];
 
-    if (!is_told(c->broker) || !audit_user_call_refused(c->broker, c->uid))
+    ptraced_path_parse(sd_bus_message_get_path(call), &path);
+    if (path.kind != PTRACED_PATH_INVALID) {
+        refusal.session = path.session;
+        refusal.pid = path.pid;
+    }
+    if (!is_told(c->broker) || !audit_user_call_refused(c->broker, c->uid, &refusal))
         return;
     begin_refusal(&e, c, member, why);
-    ptraced_path_parse(sd_bus_message_get_path(call), &path);
     if (path.kind != PTRACED_PATH_INVALID)
         audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", path.session);
     if (path.kind != PTRACED_PATH_INVALID && path.pid > 0)
@@ -153,11 +165,18 @@ void audit_renewed(const struct clearance *by, const struct target *t, const cha
 {
     const struct caller *c = by->caller;
     const char *program = t->executable ? t->executable : t->comm;
+    const struct audit_refusal refusal = {
+        .caller = c->name,
+        .action = action,
+        .session = by->attachment->session->id,
+        .pid = t->pid,
+        .executable = program,
+    };
     bool granted = verdict == POLKIT_YES;
     struct audit_entry e;
 
     if (!is_told(c->broker) || !(granted ? audit_user_permitted(c->broker, c->uid)
-                                         : audit_user_refused(c->broker, c->uid)))
+                                         : audit_user_refused(c->broker, c->uid, &refusal)))
         return;
     audit_entry_begin(&e, granted ? PTRACED_AUDIT_GRANT_ID : PTRACED_AUDIT_REFUSAL_ID,
                       granted ? LOG_INFO : LOG_NOTICE);
@@ -216,8 +235,8 @@ void audit_permitted(const struct caller *c, const struct audit_question *q)
     struct audit_entry e;
     char text[1024];
 
-    if (!is_told(b) || !(*q->session ? audit_user_permitted(b, c->uid)
-                                     : audit_user_listed(b, c->uid, q->action, true)))
+    if (!is_told(b) ||
+        !(*q->session ? audit_user_permitted(b, c->uid) : audit_user_listed(b, c->uid, q->action)))
         return;
     audit_entry_begin(&e, PTRACED_AUDIT_GRANT_ID, LOG_INFO);
     add_question(&e, c, q);
@@ -228,12 +247,19 @@ void audit_permitted(const struct caller *c, const struct audit_question *q)
 void audit_forbidden(const struct caller *c, const struct audit_question *q)
 {
     struct broker *b = c->broker;
+    const struct audit_refusal refusal = {
+        .caller = c->name,
+        .action = q->action,
+        .session = q->session,
+        .pid = q->pid,
+        .executable = q->executable,
+    };
     struct audit_entry e;
     bool of_list = !*q->session && !q->limit;
     char text[1024];
 
-    if (!is_told(b) ||
-        !(of_list ? audit_user_listed(b, c->uid, q->action, false) : audit_user_refused(b, c->uid)))
+    if (!is_told(b) || !(of_list ? audit_user_list_refused(b, c->uid, &refusal)
+                                 : audit_user_refused(b, c->uid, &refusal)))
         return;
     audit_entry_begin(&e, PTRACED_AUDIT_REFUSAL_ID, LOG_NOTICE);
     add_question(&e, c, q);

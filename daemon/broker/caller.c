@@ -478,7 +478,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         return 1;
     c = caller_find(b, sender);
     if (!c) {
-        const struct caller stranger = {.broker = b, .uid = (uid_t)-1, .name = (char[]){"-"}};
+        const struct caller stranger = {.broker = b, .uid = (uid_t)-1, .name = strdupa(sender)};
 
         r = audit_failed(&stranger, m, meet(b, sender, &c, ret_error), ret_error);
         if (r != 0)

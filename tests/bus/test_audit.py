@@ -129,6 +129,15 @@ class Journal(Written):
         self.assertEqual(len(lines), 2)
         self.assert_wait(lambda: f"User {mine} was refused 19 more times" in self.log(), "they are counted", 40)
 
+    def test_last_of_the_counted_refusals_is_named(self):
+        session = self.session_of(NEWS)
+        first, last = (self.tracee_of(NEWS, name) for name in ("first", "last"))
+        for tracee in (first, first, first, first, last):
+            self.assert_refused(session, tracee, ASK_ME)
+        self.assert_wait(lambda: f"was refused 4 more times, the last ({session.client.connection.name}) "
+                                 f"org.ptraced.Tracer1.control of process {last.pid} ({last.program})" in self.log(),
+                         "the last is named", 40)
+
     def test_followed_children_beyond_some_hundred_in_a_minute_are_counted(self):
         tracee = self.tracee_of(GAMES, source="spawns-grandchildren", args=(1, 700))
         session = self.session_of(GAMES)
@@ -251,7 +260,8 @@ class Limits(Written):
             self.assert_error("NoSuchSession", one.reply, serial)
         for serial in serials[64:]:
             self.assertIn("UncheckedMax", self.assert_error("LimitExceeded", one.reply, serial).message)
-        self.assert_wait(lambda: "Other users were refused 10 times" in self.log(), "they are counted", 40)
+        self.assert_wait(lambda: f"Other users were refused 10 times, the last ({one.connection.name}) GetSession" in
+                         self.log(), "they are counted", 40)
 
     def new_bus_round_trip(self, one):
         """The bus has taken what was sent before."""

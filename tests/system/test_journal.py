@@ -100,7 +100,8 @@ class OfUsers(Entries, Users):
 
     def setUp(self):
         super().setUp()
-        self.rules(f'if (action.id == "{cases.NAME}.control") return polkit.Result.YES;')
+        self.rules(f'if (["{cases.NAME}.control", "{cases.NAME}.observe"].indexOf(action.id) >= 0) '
+                   'return polkit.Result.YES;')
 
     def test_program_that_gains_privilege_is_a_loss(self):
         self.addCleanup(self.machine.remove, self.machine.copy_tracee(PROGRAM, "/usr/local/bin/gains", 0o4755))
@@ -174,6 +175,20 @@ class OfUsers(Entries, Users):
         own = sum(entry["MESSAGE_ID"] == message_ids()["attach"] for entry in entries) - 1
         return own + sum(int(entry["PTRACED_COUNT"]) for entry in entries
                          if entry["MESSAGE_ID"] == message_ids()["children"])
+
+    def test_last_of_the_counted_refusals_has_its_fields(self):
+        session = self.client_of(ALICE).create_session()
+        tracees = [self.tracee(PROGRAM, user=ALICE), self.tracee("blocked-in-read", user=ALICE)]
+        processes = [session.attach(tracee.inside, access="observe") for tracee in tracees]
+        for process in (processes[0], processes[0], processes[1]):
+            with self.assertRaises(wire.Error):
+                process.kill()
+        (counted,) = self.entries("refusals", 60)
+        self.assertEqual({key: counted[key] for key in ("PTRACED_COUNT", "PTRACED_CALLER", "PTRACED_ACTION",
+                                                        "PTRACED_SESSION", "PTRACED_PID")},
+                         {"PTRACED_COUNT": "2", "PTRACED_CALLER": session.client.connection.name,
+                          "PTRACED_ACTION": "Kill", "PTRACED_SESSION": session.id,
+                          "PTRACED_PID": str(tracees[1].inside)})
 
     def test_limit_that_is_reached_is_named(self):
         session = self.client_of(ALICE).create_session()

@@ -17,7 +17,9 @@
 #define USERS_MAX 1024u /* that are counted each for itself */
 
 static struct broker broker = {.log = {.level = LOG_INFO, .target = LOG_TARGET_CONSOLE}};
-static char said[65536];
+static char said[131072];
+static const struct audit_refusal refusal = {
+    .caller = ":1.1", .action = "Attach", .session = "s1", .pid = 1};
 
 /* All that was counted, which the end of the audit writes. */
 static void end_audit(void)
@@ -51,10 +53,10 @@ static int teardown(void **state)
 
 static void refusals_are_counted_for_each_user(void **state)
 {
-    assert_true(audit_user_refused(&broker, USER));
-    assert_true(audit_user_refused(&broker, USER + 1));
+    assert_true(audit_user_refused(&broker, USER, &refusal));
+    assert_true(audit_user_refused(&broker, USER + 1, &refusal));
     for (int i = 0; i < 7; i++)
-        assert_false(audit_user_refused(&broker, USER));
+        assert_false(audit_user_refused(&broker, USER, &refusal));
     assert_int_equal(broker.audit.n, 2);
     end_audit();
     assert_non_null(strstr(said, "User 1000 was refused 7 more times"));
@@ -65,11 +67,11 @@ static void refusals_are_counted_for_each_user(void **state)
 static void users_beyond_the_first_are_counted_together(void **state)
 {
     for (uid_t i = 0; i < USERS_MAX; i++)
-        assert_true(audit_user_refused(&broker, USER + i));
+        assert_true(audit_user_refused(&broker, USER + i, &refusal));
     for (uid_t i = USERS_MAX; i < 2 * USERS_MAX; i++)
-        assert_false(audit_user_refused(&broker, USER + i));
+        assert_false(audit_user_refused(&broker, USER + i, &refusal));
     assert_int_equal(broker.audit.n, USERS_MAX + 1);
-    assert_false(audit_user_refused(&broker, USER));
+    assert_false(audit_user_refused(&broker, USER, &refusal));
     end_audit();
     assert_non_null(strstr(said, "Other users were refused 1024 times"));
     assert_non_null(strstr(said, "User 1000 was refused 1 more times"));
@@ -122,17 +124,40 @@ static void permissions_are_told_of_and_then_counted(void **state)
 
 static void lists_are_counted_each_for_itself(void **state)
 {
-    assert_true(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST, true));
-    assert_true(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER, true));
-    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST, true));
-    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST, false));
-    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER, true));
+    const struct audit_refusal list = {
+        .caller = ":1.2", .action = PTRACED_ACTION_LIST, .session = ""};
+
+    assert_true(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST));
+    assert_true(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER));
+    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST));
+    assert_false(audit_user_list_refused(&broker, USER, &list));
+    assert_false(audit_user_listed(&broker, USER, PTRACED_ACTION_LIST_OTHER));
     assert_true(audit_user_permitted(&broker, USER));
-    assert_true(audit_user_call_refused(&broker, USER));
-    assert_true(audit_user_refused(&broker, USER));
+    assert_true(audit_user_call_refused(&broker, USER, &refusal));
+    assert_true(audit_user_refused(&broker, USER, &refusal));
     end_audit();
     assert_non_null(strstr(said, "User 1000 was permitted something 2 more times"));
-    assert_non_null(strstr(said, "User 1000 was refused 1 more times"));
+    assert_non_null(strstr(said, "User 1000 was refused 1 more times, the last (:1.2) "
+                                 "org.ptraced.Tracer1.list\n"));
+}
+
+static void last_of_the_counted_is_told(void **state)
+{
+    char program[] = "/usr/bin/one";
+    struct audit_refusal what = {
+        .caller = ":1.7", .action = "Kill", .session = "s1", .pid = 12, .executable = program};
+
+    assert_true(audit_user_call_refused(&broker, USER, &what));
+    assert_false(audit_user_call_refused(&broker, USER, &refusal));
+    assert_false(audit_user_call_refused(&broker, USER, &what));
+    memset(program, 'x', strlen(program));
+    what = (struct audit_refusal){.caller = ":1.8", .action = "Close", .session = "s2"};
+    assert_false(audit_user_refused(&broker, (uid_t)-1, &what));
+    end_audit();
+    assert_non_null(strstr(said, "User 1000 was refused 2 more times, the last (:1.7) Kill of "
+                                 "process 12 (/usr/bin/one)\n"));
+    assert_non_null(
+        strstr(said, "Other users were refused 1 times, the last (:1.8) Close of session s2\n"));
 }
 
 int main(void)
@@ -146,6 +171,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(children_are_told_of_and_then_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(permissions_are_told_of_and_then_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_are_counted_each_for_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(last_of_the_counted_is_told, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("audit", tests, NULL, NULL);
