@@ -267,4 +267,7 @@ def main():
     passed = max(result.testsRun - failed - skipped, 0)
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     print(f"in {time.monotonic() - started:.1f} s{', with sanitizers' if sanitized() else ''}", file=sys.stderr)
-    sys.exit(1 if failed else 77 if result.testsRun and skipped == result.testsRun else 0)
+    if passed + failed + skipped == 0:
+        sys.exit("there is no such test")
+    # A class that is skipped as a whole has run none.
+    sys.exit(1 if failed else 0 if passed else 77)
