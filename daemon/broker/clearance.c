@@ -51,12 +51,20 @@ bool clearance_is_enough(const struct clearance *clearance)
     return clearance && (!clearance->observe || clearance->attachment->observe);
 }
 
+/* The grant holds a child to what its parent was. */
+static unsigned right_to_child(const struct clearance *c)
+{
+    bool knows_it = c->right == ATTACH_OWN || c->right == ATTACH_PROVEN;
+
+    return knows_it && c->attachment->asks_own ? ATTACH_OWN : ATTACH_NOTHING;
+}
+
 int clearances_inherit(struct attachment *child, const struct attachment *parent)
 {
     int r, error = 0;
 
     LIST_FOREACH(struct clearance, clearance, &parent->clearances, of_attachment) {
-        r = clearance_give(clearance->caller, child, ATTACH_NOTHING, clearance->observe);
+        r = clearance_give(clearance->caller, child, right_to_child(clearance), clearance->observe);
         if (r < 0)
             error = r;
     }

@@ -17,7 +17,7 @@ struct clearance {
     struct list of_attachment;
     struct caller *caller;
     struct attachment *attachment;
-    unsigned right; /* enum attach_grant; of a followed child: nothing */
+    unsigned right; /* enum attach_grant; of a followed child what is one's own, or nothing */
     bool observe;
 };
 
@@ -31,5 +31,6 @@ const struct clearance *clearance_find(const struct caller *c, const struct atta
 /* Whether it is for all that the session may do there. */
 bool clearance_is_enough(const struct clearance *clearance);
 
-/* A child has all those of its parent. Out of memory some may be missing. */
+/* A child has all those of its parent; its memory was proved by nobody. Out of memory some may be
+ * missing. */
 int clearances_inherit(struct attachment *child, const struct attachment *parent);

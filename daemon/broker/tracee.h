@@ -41,7 +41,7 @@ struct attachment {
     bool is_asked_about;    /* polkit is, for what it has just executed (renew.h) */
     struct list clearances; /* connections that were authorised for it */
     bool observe;           /* as it was attached */
-    bool asks_own;          /* to take its last events takes what a process of one's own does */
+    bool asks_own;          /* what it takes is what a process of one's own does */
     bool plain;             /* its user's, without privilege, when it was attached */
     bool is_counted;        /* in which it has no entry of its own */
 };

@@ -28,7 +28,7 @@ class OpeningService(Service):
     rules = Service.rules + """
     if (action.id == "org.ptraced.Tracer1.open-memory" && action.lookup("executable").indexOf("/program") >= 0)
         return polkit.Result.YES;
-    if (action.id == "org.ptraced.Tracer1.open-memory-other" && action.lookup("executable").indexOf("/child") >= 0)
+    if (action.id == "org.ptraced.Tracer1.open-memory" && action.lookup("executable").indexOf("/child") >= 0)
         return polkit.Result.YES;
     """
 
@@ -117,6 +117,27 @@ class Opening(Policy):
         fork = session.events_until(lambda e: e.kind in ("fork", "vfork", "clone"))[-1]
         self.assertEqual(tracee.listen(), "born")
         self.open(session.process(fork.details["child"]), "OpenMemory", "s", "read")
+
+    def test_child_of_what_was_proved_is_ones_own(self):
+        """Nobody has proved its memory, and no administrator has to be asked."""
+        tracee = self.tracee_of(NEWS, source="executes")
+        session = self.session_of(NEWS)
+        with polkit.acting_as(NEWS):
+            fd = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        session.attach(tracee.pid, proof=wire.Variant("h", fd), children="follow")
+        self.execute(session, tracee, "shell", "/bin/sh")
+        child = session.process(self.execute(session, tracee, "child"))
+        self.open(child, "OpenMemory", "s", "read")
+
+    def test_child_of_another_users_is_not(self):
+        tracee = self.tracee_of(NEWS, "allowed", source="executes")
+        session = self.session_of(GAMES)
+        session.attach(tracee.pid, children="follow")
+        self.execute(session, tracee, "allowed-shell", "/bin/sh")
+        child = session.process(self.execute(session, tracee, "allowed-child"))
+        error = self.assert_error(ASK_ME, child.call, "OpenMemory", "s", "read")
+        self.assertIn("open-memory-other", error.message)
 
     def test_permission_ends_with_an_exec(self):
         """It is for the program that was named; the other one is not asked about by itself."""
