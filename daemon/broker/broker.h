@@ -50,7 +50,6 @@ struct broker {
     struct keeper_link keeper;
 
     struct list callers;
-    unsigned n_callers;
     unsigned n_strangers; /* told that there is no room for them, since there was some (caller.c) */
     struct caller *client; /* embedded: the only caller; else NULL */
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +10,7 @@
 #include "bus-api/paths.h"
 #include "daemon/broker/attach.h"
 #include "daemon/broker/audit.h"
+#include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/clearance.h"
@@ -46,10 +45,8 @@ static struct caller *caller_free(struct caller *c)
     permit_cancel(c);
     while (!list_empty(&c->clearances))
         clearance_free(LIST_FIRST(&c->clearances, struct clearance, of_caller));
-    if (c->callers.next) {
+    if (c->callers.next)
         list_remove(&c->callers);
-        c->broker->n_callers--;
-    }
     sd_bus_slot_unref(c->watch);
     sd_bus_slot_unref(c->query);
     flow_done(&c->flow);
@@ -122,89 +119,6 @@ static void refuse_unchecked(const struct caller *c, const sd_bus_error *why)
                                    why && why->message ? why->message : "no answer");
 }
 
-static int read_groups(sd_bus_message *m, struct caller *c)
-{
-    const void *groups;
-    size_t size;
-    gid_t *copy;
-    int r;
-
-    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_VARIANT, "au");
-    if (r < 0)
-        return r;
-    r = sd_bus_message_read_array(m, 'u', &groups, &size);
-    if (r < 0)
-        return r;
-    copy = size > 0 ? malloc(size) : NULL;
-    if (size > 0 && !copy)
-        return -ENOMEM;
-    if (size > 0)
-        memcpy(copy, groups, size);
-    free(c->groups);
-    c->groups = copy;
-    c->n_groups = size / sizeof(gid_t);
-    return sd_bus_message_exit_container(m);
-}
-
-static int read_process_fd(sd_bus_message *m, struct caller *c)
-{
-    int r, fd;
-
-    r = sd_bus_message_read(m, "v", "h", &fd);
-    if (r < 0)
-        return r;
-    if (c->pidfd >= 0)
-        close(c->pidfd);
-    c->pidfd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    return c->pidfd < 0 ? -errno : 0;
-}
-
-static int read_credential(sd_bus_message *m, struct caller *c, bool *has_uid)
-{
-    const char *key;
-    uint32_t number;
-    int r;
-
-    r = sd_bus_message_read(m, "s", &key);
-    if (r < 0)
-        return r;
-    if (strcmp(key, "UnixGroupIDs") == 0)
-        return read_groups(m, c);
-    if (strcmp(key, "ProcessFD") == 0)
-        return read_process_fd(m, c);
-    if (strcmp(key, "UnixUserID") != 0 && strcmp(key, "ProcessID") != 0)
-        return sd_bus_message_skip(m, "v");
-    r = sd_bus_message_read(m, "v", "u", &number);
-    if (r < 0)
-        return r;
-    if (strcmp(key, "ProcessID") == 0)
-        c->pid = number <= INT_MAX ? (pid_t)number : 0;
-    else {
-        c->uid = (uid_t)number;
-        *has_uid = true;
-    }
-    return 0;
-}
-
-/* What the bus does not tell is unknown, but for the user. */
-static int read_credentials(sd_bus_message *m, struct caller *c)
-{
-    bool has_uid = false;
-    int r;
-
-    r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "{sv}");
-    if (r < 0)
-        return r;
-    while ((r = sd_bus_message_enter_container(m, SD_BUS_TYPE_DICT_ENTRY, "sv")) > 0) {
-        r = read_credential(m, c, &has_uid);
-        if (r >= 0)
-            r = sd_bus_message_exit_container(m);
-        if (r < 0)
-            return r;
-    }
-    return r < 0 ? r : has_uid ? 0 : -ENODATA;
-}
-
 int caller_check_user(const struct caller *c, sd_bus_error *error)
 {
     size_t n = 0;
@@ -230,14 +144,126 @@ static bool is_one_too_many(const struct caller *c)
     return n >= 2 * (size_t)limit_value(LIMIT_USER_CALLERS);
 }
 
+/* ---- Places --------------------------------------------------------------------------------- */
+
+/* Of who may do everything so many are not counted: whatever others have, or whatever he has set,
+ * he can still list and set limits. Together with the most that CallersMax can be they are less
+ * than what the system bus lets us watch. */
+#define OWN_PLACES 32u
+
+/* Where all places are taken the bus is asked about so many at a time, of whom that little is put
+ * by. */
+#define BEYOND_MAX 256u
+#define BEYOND_CALLS 4u
+
+/* What those are answered who find no place is not counted for anybody: there is an end to it,
+ * until some of the others have left. */
+#define STRANGERS_ANSWERED 1024u
+
+struct places {
+    size_t own, others, beyond;
+};
+
+static struct places count_places(const struct broker *b)
+{
+    struct places n = {0};
+
+    LIST_FOREACH(struct caller, c, &b->callers, callers) {
+        if (c->beyond)
+            n.beyond++;
+        else if (auth_is_unlimited(c))
+            n.own++;
+        else
+            n.others++;
+    }
+    return n;
+}
+
+/* Drops the one that has called least lately of those that we know for speed alone. */
+static void evict(struct broker *b, bool unlimited)
+{
+    struct caller *oldest = NULL;
+
+    LIST_FOREACH(struct caller, c, &b->callers, callers)
+        if (auth_is_unlimited(c) == unlimited && !is_needed(c) && flow_can_forget(c))
+            oldest = c;
+    caller_free(oldest);
+}
+
+static bool is_full(const struct broker *b)
+{
+    const struct places n = count_places(b);
+    size_t more = n.own > OWN_PLACES ? n.own - OWN_PLACES : 0;
+
+    return n.others + more >= limit_value(LIMIT_CALLERS);
+}
+
+static bool find_place(struct broker *b)
+{
+    if (is_full(b))
+        evict(b, false);
+    if (is_full(b) && count_places(b).own > OWN_PLACES)
+        evict(b, true);
+    return !is_full(b);
+}
+
+static bool find_own_place(struct broker *b)
+{
+    if (count_places(b).own >= OWN_PLACES)
+        evict(b, true);
+    return count_places(b).own < OWN_PLACES || find_place(b);
+}
+
+/* An error; 1: it is not answered. */
+static int refuse_stranger(struct broker *b, sd_bus_error *error)
+{
+    if (b->n_strangers >= STRANGERS_ANSWERED)
+        return 1;
+    b->n_strangers++;
+    return limit_check(LIMIT_CALLERS, SIZE_MAX, error);
+}
+
+static void turn_away(struct caller *c)
+{
+    LIST_FOREACH(struct unchecked, u, &c->unchecked, calls) {
+        _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r = refuse_stranger(c->broker, &error);
+
+        audit_failed(c, u->message, r, &error);
+        if (r < 0)
+            sd_bus_reply_method_error(u->message, &error);
+    }
+    caller_gone(c);
+}
+
+static int caller_ask(struct caller *c);
+
+/* It is asked about once more, for only now it is watched. */
+static void take_in(struct caller *c)
+{
+    bool found = auth_is_unlimited(c) ? find_own_place(c->broker) : find_place(c->broker);
+
+    c->beyond = false;
+    if (!found)
+        turn_away(c);
+    else if (caller_ask(c) < 0) {
+        refuse_unchecked(c, NULL);
+        caller_gone(c);
+    }
+}
+
 static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
     struct caller *c = userdata;
 
     c->query = sd_bus_slot_unref(c->query);
-    if (sd_bus_message_is_method_error(m, NULL) || read_credentials(m, c) < 0) {
+    if (sd_bus_message_is_method_error(m, NULL) || caller_read_credentials(c, m) < 0) {
         refuse_unchecked(c, sd_bus_message_get_error(m));
         caller_gone(c);
+        return 1;
+    }
+    if (c->beyond) {
+        take_in(c);
         return 1;
     }
     c->refused = list_empty(&c->sessions) && is_one_too_many(c);
@@ -279,10 +305,15 @@ static int on_watched(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
     return 1;
 }
 
+static int ask_credentials(struct caller *c)
+{
+    return sd_bus_call_method_async(c->broker->bus, &c->query, DBUS_NAME, DBUS_PATH, DBUS_NAME,
+                                    "GetConnectionCredentials", on_credentials, c, "s", c->name);
+}
+
 /* Watch first, then ask: one that leaves in between is noticed by either. */
 static int caller_ask(struct caller *c)
 {
-    sd_bus *bus = c->broker->bus;
     char match[512];
     int r;
 
@@ -290,11 +321,9 @@ static int caller_ask(struct caller *c)
              "type='signal',sender='" DBUS_NAME "',path='" DBUS_PATH "',interface='" DBUS_NAME
              "',member='NameOwnerChanged',arg0='%s'",
              c->name);
-    r = sd_bus_add_match_async(bus, &c->watch, match, on_name_owner_changed, on_watched, c);
-    if (r < 0)
-        return r;
-    return sd_bus_call_method_async(bus, &c->query, DBUS_NAME, DBUS_PATH, DBUS_NAME,
-                                    "GetConnectionCredentials", on_credentials, c, "s", c->name);
+    r = sd_bus_add_match_async(c->broker->bus, &c->watch, match, on_name_owner_changed, on_watched,
+                               c);
+    return r < 0 ? r : ask_credentials(c);
 }
 
 static int caller_new(struct broker *b, const char *name, struct caller **ret)
@@ -323,17 +352,6 @@ static int caller_new(struct broker *b, const char *name, struct caller **ret)
     return 0;
 }
 
-/* Drops the one that has called least lately of those that we know for speed alone. */
-static void evict(struct broker *b)
-{
-    struct caller *oldest = NULL;
-
-    LIST_FOREACH(struct caller, c, &b->callers, callers)
-        if (!is_needed(c) && flow_can_forget(c))
-            oldest = c;
-    caller_free(oldest);
-}
-
 static struct caller *caller_find(struct broker *b, const char *name)
 {
     LIST_FOREACH(struct caller, c, &b->callers, callers)
@@ -342,25 +360,27 @@ static struct caller *caller_find(struct broker *b, const char *name)
     return NULL;
 }
 
-int caller_get(struct broker *b, const char *name, struct caller **ret)
+static int caller_add(struct broker *b, const char *name, bool beyond, struct caller **ret)
 {
     _cleanup_(caller_freep) struct caller *c = NULL;
     int r;
 
-    *ret = caller_find(b, name);
-    if (*ret)
-        return 0;
-
     r = caller_new(b, name, &c);
     if (r < 0)
         return r;
-    r = caller_ask(c);
+    r = beyond ? ask_credentials(c) : caller_ask(c);
     if (r < 0)
         return r;
+    c->beyond = beyond;
     list_prepend(&b->callers, &c->callers);
-    b->n_callers++;
     *ret = TAKE_PTR(c);
     return 0;
+}
+
+int caller_get(struct broker *b, const char *name, struct caller **ret)
+{
+    *ret = caller_find(b, name);
+    return *ret ? 0 : caller_add(b, name, false, ret);
 }
 
 static int put_by(struct caller *c, sd_bus_message *m, sd_bus_error *error)
@@ -415,27 +435,24 @@ static int check_call(sd_bus_message *m, sd_bus_error *error)
     return measure_check(m, MEASURE_CALL, &size, error);
 }
 
-/* What those are answered whom nobody remembers is not counted for anybody: there is an end to it,
- * until some of the others have left. */
-#define STRANGERS_ANSWERED 1024u
-
 /* 0; 1: it is not answered; or an error. */
 static int meet(struct broker *b, const char *sender, struct caller **ret, sd_bus_error *error)
 {
-    int r;
-
-    if (b->n_callers >= limit_value(LIMIT_CALLERS))
-        evict(b);
-    if (b->n_callers >= limit_value(LIMIT_CALLERS) && b->n_strangers >= STRANGERS_ANSWERED)
-        return 1;
-    r = limit_check(LIMIT_CALLERS, b->n_callers, error);
-    if (r < 0) {
-        b->n_strangers++;
-        return r;
+    if (find_place(b)) {
+        b->n_strangers = 0;
+        return caller_add(b, sender, false, ret);
     }
-    b->n_strangers = 0;
-    r = caller_get(b, sender, ret);
-    return r < 0 ? r : 0;
+    if (count_places(b).beyond < BEYOND_MAX)
+        return caller_add(b, sender, true, ret);
+    return refuse_stranger(b, error);
+}
+
+static bool is_little(const struct caller *c, sd_bus_message *m)
+{
+    struct measure size;
+
+    return c->n_unchecked < BEYOND_CALLS && strlen(sd_bus_message_get_path(m)) < PTRACED_PATH_MAX &&
+           measure_body(m, PERMIT_BYTES_MAX, &size) >= 0 && size.n_fds == 0;
 }
 
 static int admit(struct broker *b, struct caller *c, sd_bus_message *m, sd_bus_error *ret_error)
@@ -443,6 +460,8 @@ static int admit(struct broker *b, struct caller *c, sd_bus_message *m, sd_bus_e
     struct unchecked *next;
     int r;
 
+    if (c->beyond && !is_little(c, m))
+        return refuse_stranger(b, ret_error);
     r = check_call(m, ret_error);
     if (r < 0)
         return charge(c, m, NULL) == 1 ? 1 : r;
@@ -500,7 +519,6 @@ int callers_start(struct broker *b)
     b->client->uid = geteuid();
     b->client->known = true;
     list_prepend(&b->callers, &b->client->callers);
-    b->n_callers++;
     return 0;
 }
 

@@ -28,6 +28,7 @@ struct caller {
     gid_t *groups;
     size_t n_groups; /* 0: unknown */
     bool known;      /* the bus has said whose it is */
+    bool beyond;     /* all places are taken, and it is not known yet whether it is root's */
     bool refused;    /* its user has too many */
     sd_bus_slot *watch;
     sd_bus_slot *query;
@@ -47,6 +48,10 @@ struct caller {
 
 /* Begins to tell callers apart; to be called before any object is added to the bus. */
 int callers_start(struct broker *b);
+
+/* What the bus answers to GetConnectionCredentials. -ENODATA: it does not tell the user. In
+ * caller-credentials.c. */
+int caller_read_credentials(struct caller *c, sd_bus_message *m);
 
 /* Whether a caller may begin to have something here: a user's programs are counted
  * (UserCallersMax), but for root's. It is asked where that begins, with a session or with what is

@@ -68,7 +68,7 @@ static void read_value(const struct place *p, const char *key, const char *value
         log_warning(p->log, "%s:%u: there is no %s=, ignoring it", p->path, p->line, key);
     else if (r < 0)
         log_warning(p->log, "%s:%u: %s= can be 1 to %u, not %lu, ignoring it", p->path, p->line,
-                    key, LIMIT_VALUE_MAX, number);
+                    key, limit_most(key), number);
 }
 
 static void read_line(struct place *p, char *line)

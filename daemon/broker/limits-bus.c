@@ -95,7 +95,7 @@ static int fail_invalid(int r, const char *name, sd_bus_error *error)
                                  "There is no limit \"%s\"; ListLimits tells which there are",
                                  shown ? shown : "");
     return sd_bus_error_setf(error, PTRACED_ERROR_INVALID_OPTION, "The limit %s can be 1 to %u",
-                             name, LIMIT_VALUE_MAX);
+                             name, limit_most(name));
 }
 
 static void on_told(sd_bus_message *reply, const sd_bus_error *error, void *userdata)

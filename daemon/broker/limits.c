@@ -11,6 +11,7 @@ static struct {
     const char *what;   /* of which there may be that many */
     const char *remedy; /* what the caller can do */
     bool is_fixed;      /* other numbers in the code go by it */
+    unsigned most;      /* 0: LIMIT_VALUE_MAX */
     unsigned changed;   /* while the broker runs; 0: it is not */
 } limits[_LIMIT_MAX] = {
     [LIMIT_SESSIONS] = {"SessionsMax", 64, "sessions of one user", "close one first"},
@@ -48,9 +49,10 @@ static struct {
                          "answer some of them first"},
     [LIMIT_GATHERED] = {"TracerCallsMax", 4096, "calls to tracers under way for one user",
                         "wait for some of the answers first"},
-    /* The system bus lets no connection match more than 512 signals, and each is watched by one. */
+    /* The system bus lets no connection match more than 512 signals, and each is watched by one, as
+     * are those of root that are not counted (caller.c). */
     [LIMIT_CALLERS] = {"CallersMax", 400, "programs that hold sessions, subscriptions or calls",
-                       "end some of them first"},
+                       "end some of them first", .most = 470},
     [LIMIT_USER_CALLERS] = {"UserCallersMax", 64,
                             "programs of one user that hold sessions, subscriptions or calls",
                             "end some of them first"},
@@ -63,13 +65,27 @@ unsigned limit_value(enum limit limit)
     return limits[limit].changed > 0 ? limits[limit].changed : limits[limit].configured;
 }
 
-/* Its number, where it can have that value. */
-static int find(const char *name, uint64_t value)
+static int find_name(const char *name)
 {
     for (int i = 0; i < _LIMIT_MAX; i++)
         if (!limits[i].is_fixed && strcmp(limits[i].name, name) == 0)
-            return value < 1 || value > LIMIT_VALUE_MAX ? -ERANGE : i;
+            return i;
     return -ENOENT;
+}
+
+unsigned limit_most(const char *name)
+{
+    int i = find_name(name);
+
+    return i < 0 || limits[i].most == 0 ? LIMIT_VALUE_MAX : limits[i].most;
+}
+
+/* Its number, where it can have that value. */
+static int find(const char *name, uint64_t value)
+{
+    int i = find_name(name);
+
+    return i >= 0 && (value < 1 || value > limit_most(name)) ? -ERANGE : i;
 }
 
 int limit_set(const char *name, unsigned value)

@@ -27,7 +27,7 @@ enum limit {
     LIMIT_UNREAD,       /* messages that the client, or the bus, has not read yet */
     LIMIT_QUESTIONS,    /* to polkit under way, for each user */
     LIMIT_GATHERED,     /* calls under way for what several tracers answer, for each user */
-    LIMIT_CALLERS,      /* of the bus that the broker has to remember */
+    LIMIT_CALLERS,      /* of the bus that the broker has to remember, but for some of root's */
     LIMIT_USER_CALLERS, /* the same, for each user but root */
     LIMIT_UNCHECKED,    /* calls of one caller that wait until the bus has told who it is */
     _LIMIT_MAX,
@@ -40,9 +40,12 @@ unsigned limit_value(enum limit limit);
 
 /* Sets one by the name that its error has, such as SessionsMax; before anything is counted.
  * -ENOENT: there is none of that name, or it is not for the administrator to set; -ERANGE: not
- * between 1 and LIMIT_VALUE_MAX. */
+ * between 1 and limit_most(). */
 int limit_set(const char *name, unsigned value);
 #define LIMIT_VALUE_MAX 100000u
+
+/* What it can be at the most: LIMIT_VALUE_MAX, or less. */
+unsigned limit_most(const char *name);
 
 /* What an administrator sets while the broker runs, which goes before the file and ends with the
  * broker; what the file says is no change. Errors as above. */

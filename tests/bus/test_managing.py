@@ -14,7 +14,7 @@ import polkit
 import procfs
 import wire
 from policy import ACCESS_DENIED, ASK_ME, GAMES, NEWS, Policy, Service
-from programs import CTL, SEARCH_PATH
+from programs import CTL, SEARCH_PATH, ctl_environment
 from service import BUILD
 from terminal import Terminal
 
@@ -95,6 +95,31 @@ class Limits(Managing):
             self.assertEqual(limits["WaitersMax"], (32, NOT_COUNTED))
             self.assertNotIn("UnreadMax", limits) # which cannot be set
 
+    def test_root_is_never_kept_out(self):
+        """By what is set itself; nor by those who ask over and over, and find no place."""
+        session = self.user.create_session()
+        set_limit(self.manager, "CallersMax", 1)
+        strangers = [self.service.connect_as(user) for user in (GAMES, NEWS) for _ in range(40)]
+        serials = [(one, one.manager.send("ListLimits")) for one in strangers for _ in range(3)]
+        done = subprocess.run([CTL, "--system", "limits"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=30, check=False, env=ctl_environment(self.service.address))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"(?m)^CallersMax +1 ")
+        refused = 0
+        for one, serial in serials:
+            try:
+                one.reply(serial)
+            except wire.Error as e:
+                self.assertEqual(e.name, client.ERROR + "LimitExceeded")
+                self.assertIn("The limit CallersMax is reached: no more than 1 ", e.message)
+                refused += 1
+        self.assertGreater(refused, 0)
+        for _ in range(2000): # most of them are not answered
+            strangers[0].manager.send("ListLimits")
+        set_limit(self.connect(), "CallersMax", 400)
+        self.assertEqual(self.limits(strangers[-1])["CallersMax"][0], 400)
+        session.close()
+
     def test_users_are_told(self):
         self.user.connection.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch",
                                   "s", f"type='signal',path='{client.ROOT}',member='PropertiesChanged'")
@@ -132,7 +157,7 @@ class Limits(Managing):
         self.assertEqual(self.limits(self.user)["SessionsMax"][0], 7)
 
     def test_nobody_is_asked_about_what_cannot_be(self):
-        for name, value in (("Sessions", 1), ("", 1), ("UnreadMax", 5), ("SessionsMax", 0), ("SessionsMax", 100001),
+        for name, value in (("Sessions", 1), ("", 1), ("UnreadMax", 5), ("SessionsMax", 0), ("SessionsMax", 100001), ("CallersMax", 471),
                             ("SessionsMax", 2**32 + 1), ("SessionsMax", 2**64 - 1), ("x\n" * 100, 1)):
             for who in (self.user, self.connect()):
                 with self.subTest(name=name, value=value):

@@ -196,8 +196,33 @@ class OfPrograms(Named):
     def test_of_all(self):
         kept = [self.session_of(user) for user in (GAMES, GAMES, NEWS, NEWS)]
         self.assert_limit("CallersMax", self.session_of, NEWS)
+        self.assert_told("CallersMax")
+        kept.pop().close()
+        self.session_of(NEWS)
+
+    def test_of_all_and_root(self):
+        """Root has places of its own, a few; what it has beyond them is of all."""
+        kept = [self.session_of(user) for user in (GAMES, GAMES, NEWS, NEWS)]
+        kept += [self.new_session() for _ in range(32)]
         self.assert_limit("CallersMax", self.new_session)
-        self.assertEqual(len(kept), 4)
+        kept.pop(0).client.close()
+        root, games = self.connect(), self.service.connect_as(GAMES)
+        self.assert_wait(lambda: self.finds_place(root), "the place is found to be free")
+        self.assert_limit("CallersMax", games.create_session)
+        kept.pop().client.close()
+        self.assert_wait(lambda: self.finds_place(games), "root has no more than its own")
+
+    def finds_place(self, one):
+        try:
+            return one.create_session()
+        except wire.Error as e:
+            self.assertEqual(e.name, client.ERROR + "LimitExceeded")
+            return None
+
+    def test_large_call_is_not_kept_for_who_has_no_place(self):
+        kept = [self.session_of(user) for user in (GAMES, GAMES, NEWS, NEWS)]
+        self.assert_limit("CallersMax", self.connect().manager.call, "ListSessions", "ay", bytes(5000))
+        self.assertEqual(len(self.connect().list_sessions()), len(kept))
 
 
 class OfProgramsThatWait(Named):

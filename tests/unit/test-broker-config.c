@@ -123,13 +123,14 @@ static void what_is_wrong_is_told_with_its_place_and_ignored(void **state)
         "50-e.conf:6: SessionsMax= takes a number, not \"99999999999999999999\"",
         "50-e.conf:7: a line is KEY=VALUE",
         "50-e.conf:8: there is no UnreadMax=",
-        "50-e.conf:9: there is no section [Other]",
+        "50-e.conf:9: CallersMax= can be 1 to 470, not 471",
+        "50-e.conf:10: there is no section [Other]",
     };
 
-    write_file(
-        "/etc/ptraced/ptraced.conf.d/50-e.conf",
-        "[Limits]\nSessions=1\nSessionsMax=many\nSessionsMax=-1\nSessionsMax=0\n"
-        "SessionsMax=99999999999999999999\nSessionsMax\nUnreadMax=5\n[Other]\nSessionsMax=3\n");
+    write_file("/etc/ptraced/ptraced.conf.d/50-e.conf",
+               "[Limits]\nSessions=1\nSessionsMax=many\nSessionsMax=-1\nSessionsMax=0\n"
+               "SessionsMax=99999999999999999999\nSessionsMax\nUnreadMax=5\nCallersMax=471\n[Other]"
+               "\nSessionsMax=3\n");
     read_all();
     for (size_t i = 0; i < ELEMENTSOF(expected); i++)
         if (!strstr(said, expected[i]))
@@ -146,6 +147,7 @@ static void a_change_goes_before_the_file_until_it_is_the_same(void **state)
     assert_int_equal(limit_change("SessionsMax", 0, &before), -ERANGE);
     assert_int_equal(limit_change("SessionsMax", LIMIT_VALUE_MAX + 1, &before), -ERANGE);
     assert_int_equal(limit_change("SessionsMax", UINT64_C(1) << 32 | 1, &before), -ERANGE);
+    assert_int_equal(limit_change("CallersMax", 471, &before), -ERANGE);
     assert_false(limits_are_changed());
 
     assert_return_code(limit_change("SessionsMax", 3, &before), 0);
