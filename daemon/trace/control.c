@@ -92,7 +92,8 @@ static int interrupt_process(struct trace *t, struct session *s, pid_t pid)
     if (!a)
         return -EUNATCH;
     if (renew_is_awaited(a)) {
-        a->renewal.engine->interrupting = true;
+        if (a->renewal.engine)
+            a->renewal.engine->interrupting = true;
         return 1;
     }
     batch_begin(&b, t);
@@ -122,7 +123,7 @@ bool trace_awaits_stops(const struct attachment *a)
 {
     const struct tracee *tracee;
 
-    if (renew_is_awaited(a) && a->renewal.engine->interrupting)
+    if (a->renewal.engine && a->renewal.engine->interrupting)
         return true;
     TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
         const struct engine *e = engine_find(tracee, a);

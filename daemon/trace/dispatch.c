@@ -351,8 +351,12 @@ static int dispatch(struct trace *t, siginfo_t *report, bool collected)
         tracee = children_find_unknown(t, report->si_pid, &stop);
     if (!tracee)
         return -ESRCH;
-    if (tracee->process && tracee->process->n_awaited > 0)
-        renew_give_up(t, tracee->process);
+    if (tracee->process && tracee->process->n_awaited > 0) {
+        if (stop_is_end(stop.kind) || stop.kind == STOP_EXIT)
+            renew_is_killed(tracee->process, tracee);
+        else
+            renew_give_up(t, tracee->process);
+    }
     if (stop_is_end(stop.kind)) {
         on_end(t, tracee, &stop);
         return 1;

@@ -206,7 +206,7 @@ void engine_judge(struct trace *trace, struct tracee *t, struct engine *engine, 
     enum filter_verdict verdict = filter_judge(a->filter, e, t->tid == a->process->pidref.pid);
 
     if (verdict != FILTER_DROP)
-        engine_tell(trace, t, engine, e, hold || verdict == FILTER_HOLD);
+        engine_tell(trace, t, engine, e, (hold || verdict == FILTER_HOLD) && !renew_is_awaited(a));
 }
 
 void engine_report(struct trace *trace, struct tracee *t, struct event *e)

@@ -9,24 +9,32 @@
 
 bool renew_is_awaited(const struct attachment *a)
 {
-    return a->renewal.engine;
+    return a->renewal.exec;
 }
 
-static struct engine *end_wait(struct attachment *a)
+/* The thread does not stand for it any more. */
+static struct engine *end_stand(struct attachment *a)
 {
     struct engine *e = a->renewal.engine;
 
     a->renewal.engine = NULL;
-    a->renewal.exec = event_unref(a->renewal.exec);
     a->process->n_awaited--;
     observe_lets_go(a);
     return e;
 }
 
+static struct engine *end_wait(struct attachment *a)
+{
+    a->renewal.exec = event_unref(a->renewal.exec);
+    return a->renewal.engine ? end_stand(a) : NULL;
+}
+
 void renew_drop(struct attachment *a)
 {
-    if (renew_is_awaited(a))
-        engine_free(end_wait(a));
+    struct engine *e = end_wait(a);
+
+    if (e)
+        engine_free(e);
 }
 
 bool renew_begin(struct trace *t, struct attachment *a, struct tracee *tracee,
@@ -62,6 +70,15 @@ void renew_give_up(struct trace *t, struct process *p)
     }
 }
 
+void renew_is_killed(struct process *p, struct tracee *tracee)
+{
+    struct attachment *a;
+
+    TAILQ_FOREACH(a, &p->attachments, by_process)
+        if (a->renewal.engine)
+            engine_put(tracee, end_stand(a));
+}
+
 /* Where the exec stop is, which nobody but a kill ends meanwhile. */
 static struct tracee *find_standing(const struct trace *t, const struct process *p)
 {
@@ -92,7 +109,7 @@ int trace_renew(struct trace *t, struct session *s, pid_t pid, uint32_t number, 
     struct attachment *a = session_find(s, pid);
     struct tracee *tracee;
 
-    if (!a || !renew_is_awaited(a) || a->renewal.number != number)
+    if (!a || !a->renewal.engine || a->renewal.number != number)
         return -ESTALE;
     tracee = find_standing(t, a->process);
     if (!grant || !tracee || grant_check(grant, pid, pid) < 0)

@@ -161,7 +161,8 @@ void renew_flush(struct tracer *t)
     while ((a = TAILQ_FIRST(&t->askeds))) {
         struct tracer_session *s = a->session;
 
-        if (trace_renew(t->trace, s->core, a->pid, a->number, NULL) < 0)
+        if (trace_renew(t->trace, s->core, a->pid, a->number, NULL) < 0 &&
+            trace_lose(t->trace, s->core, a->pid, LOST_PRIVILEGE) < 0)
             asked_free(a);
     }
 }

@@ -274,7 +274,49 @@ class Meanwhile(Case):
             self.assert_stands()
             os.kill(self.watched.pid, signal.SIGKILL)
             self.assertEqual(self.watched.wait(), -signal.SIGKILL)
-        self.assertEqual(self.next_exec(session).kind, "lost")
+            events = session.events_until(lambda e: e.kind in ("killed", "lost"))
+        self.assertEqual([(e.kind, e.stopped) for e in events], [("exit", False), ("killed", False)])
+        self.assertEqual(events[-1].details["signal"], signal.SIGKILL)
+        self.assert_wait(lambda: not self.connect().manager.call("ListTracees"), "it is gone")
+        self.assertEqual(session.events_for(0.1), [])
+
+    def test_killed_process_is_nobodys_to_look_at_in_its_exit_stop(self):
+        """In which somebody else holds it."""
+        session, process = self.attach(stops=["exit"])
+        roots = self.new_session()
+        theirs = roots.attach(self.watched.pid, stops=["exit"])
+        thread = process.thread(self.watched.pid)
+        with self.silent_polkit():
+            self.execute("allowed-too")
+            self.assert_stands()
+            os.kill(self.watched.pid, signal.SIGKILL)
+            self.assertTrue(roots.events_until(lambda e: e.kind == "exit")[-1].stopped)
+            for call in (process.list_threads, thread.registers, lambda: process.read_memory(0, 1)):
+                self.assert_error("NotPermitted", call)
+            session.call("Interrupt")
+            session.call("Continue", "a{sv}", options())
+        told = f"may still control process {self.watched.pid}, "
+        self.assert_wait(lambda: told in self.service.daemons.logs().get("broker.log", ""), "polkit has answered")
+        self.assert_error("NotPermitted", thread.registers)
+        self.assertTrue(theirs.thread(self.watched.pid).registers())
+        self.assertEqual([(e.kind, e.stopped) for e in session.events_for(0.1)], [("exit", False)])
+        theirs.continue_()
+        self.assertEqual(session.events_until(lambda e: e.kind != "exit")[-1].kind, "killed")
+        self.assertEqual(self.watched.wait(), -signal.SIGKILL)
+
+    def test_killed_process_is_let_go_by_its_session(self):
+        session, process = self.attach()
+        roots = self.new_session()
+        theirs = roots.attach(self.watched.pid, stops=["exit"])
+        with self.silent_polkit():
+            self.execute("allowed-too")
+            self.assert_stands()
+            os.kill(self.watched.pid, signal.SIGKILL)
+            roots.events_until(lambda e: e.kind == "exit")
+            process.detach()
+        theirs.continue_()
+        self.assertEqual(roots.events_until(lambda e: e.kind == "killed")[-1].details["signal"], signal.SIGKILL)
+        self.assertEqual(self.watched.wait(), -signal.SIGKILL)
 
     def test_caller_leaves(self):
         session, _ = self.attach()
