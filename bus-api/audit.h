@@ -19,9 +19,11 @@
 #define PTRACED_AUDIT_PID "PTRACED_PID"               /* of what is traced */
 #define PTRACED_AUDIT_EXECUTABLE "PTRACED_EXECUTABLE" /* escaped */
 #define PTRACED_AUDIT_ACCESS "PTRACED_ACCESS"
-#define PTRACED_AUDIT_ACTION "PTRACED_ACTION" /* polkit's, "proof", "Attach", or a method */
+#define PTRACED_AUDIT_ACTION "PTRACED_ACTION" /* polkit's, "proof", "root", or what was called */
 #define PTRACED_AUDIT_REASON "PTRACED_REASON" /* of a release, a loss or a refusal */
 #define PTRACED_AUDIT_LIMIT "PTRACED_LIMIT"   /* that was set, and to what */
 #define PTRACED_AUDIT_VALUE "PTRACED_VALUE"
 #define PTRACED_AUDIT_USEC "PTRACED_USEC"   /* how long it was traced */
 #define PTRACED_AUDIT_COUNT "PTRACED_COUNT" /* how many one entry stands for */
+
+#define PTRACED_AUDIT_ROOT "root" /* who is not asked */

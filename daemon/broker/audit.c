@@ -142,10 +142,17 @@ int audit_failed(const struct caller *c, sd_bus_message *call, int r, const sd_b
     return r;
 }
 
+/* What comes before the action. */
+static const char *grounds(const char *action)
+{
+    if (strcmp(action, PTRACED_OPTION_PROOF) == 0)
+        return "it has sent a";
+    return strcmp(action, PTRACED_AUDIT_ROOT) == 0 ? "it is" : "polkit allows";
+}
+
 void audit_granted(const struct attach *a, const char *action)
 {
     const struct caller *c = a->caller;
-    bool proved = strcmp(action, PTRACED_OPTION_PROOF) == 0;
     struct audit_entry e;
 
     if (!is_told(a->broker))
@@ -156,8 +163,8 @@ void audit_granted(const struct attach *a, const char *action)
     audit_entry_add(&e, PTRACED_AUDIT_ACTION "=%s", action);
     audit_entry_finish(&e, a->broker, "User %u (%s) may %s process %d (%s): %s %s", c->uid, c->name,
                        access_name(a->wish.observe), a->asked.pid,
-                       a->asked.executable ? a->asked.executable : a->asked.comm,
-                       proved ? "it has sent a" : "polkit allows", action);
+                       a->asked.executable ? a->asked.executable : a->asked.comm, grounds(action),
+                       action);
 }
 
 void audit_renewed(const struct clearance *by, const struct target *t, const char *action,
@@ -240,8 +247,8 @@ void audit_permitted(const struct caller *c, const struct audit_question *q)
         return;
     audit_entry_begin(&e, PTRACED_AUDIT_GRANT_ID, LOG_INFO);
     add_question(&e, c, q);
-    audit_entry_finish(&e, b, "User %u (%s) may %s: polkit allows %s", c->uid, c->name,
-                       describe(q, text), q->action);
+    audit_entry_finish(&e, b, "User %u (%s) may %s: %s %s", c->uid, c->name, describe(q, text),
+                       grounds(q->action), q->action);
 }
 
 void audit_forbidden(const struct caller *c, const struct audit_question *q)

@@ -20,16 +20,16 @@ struct target;
  * have written has its bounds where it is asked for, or is counted (audit-user.h). An embedded
  * broker has nobody to tell. */
 
-/* polkit has allowed it. */
+/* polkit has allowed it, or it has sent a proof. */
 void audit_granted(const struct attach *a, const char *action);
 
 /* polkit was asked once more, for what a process of somebody else's has executed. */
 void audit_renewed(const struct clearance *by, const struct target *t, const char *action,
                    enum polkit_verdict verdict);
 
-/* What polkit was asked for one call. */
+/* What polkit was asked for one call, or not asked. */
 struct audit_question {
-    const char *action;
+    const char *action;     /* or "proof", or PTRACED_AUDIT_ROOT */
     const char *session;    /* "": it is of a list */
     pid_t pid;              /* 0: it is of the session */
     const char *executable; /* NULL: unknown */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bus-api/audit.h"
 #include "bus-api/errors.h"
 #include "bus-api/macro.h"
 #include "bus-api/names.h"
@@ -546,6 +547,25 @@ static int refuse_meanwhile(const struct caller *c, sd_bus_message *m, const str
     return r;
 }
 
+/* Nobody is asked, but a descriptor of memory is for good. */
+static void tell_opened(const struct caller *c, sd_bus_message *m, const char *by)
+{
+    const struct permits memory = {.memory = true};
+    pid_t pid;
+    const struct session *s = session_of(c, m, &pid);
+    const struct attachment *a = s && pid > 0 ? attachment_find(s, pid, NULL) : NULL;
+    const struct audit_question q = {
+        .action = by,
+        .session = s ? s->id : "",
+        .pid = pid,
+        .executable = a ? a->executable : NULL,
+        .access = access_of(m, &memory),
+    };
+
+    if (a && opens_memory(m))
+        audit_permitted(c, &q);
+}
+
 int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
     const struct attachment *a = NULL;
@@ -569,6 +589,8 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
         if (r < 0 || !again)
             return r;
     }
+    if (c->broker->mode == BROKER_SYSTEM && auth_is_unlimited(c))
+        tell_opened(c, m, PTRACED_AUDIT_ROOT);
     if (c->broker->mode != BROKER_SYSTEM || auth_is_unlimited(c))
         return 0;
     r = authorize_first(c, m, error);
@@ -584,9 +606,10 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
         return refuse_meanwhile(c, m, a, error);
     if (is_list(m))
         want_lists(c, &wanted);
-    else if (opens && clearance_find(c, a)->right == ATTACH_PROVEN)
+    else if (opens && clearance_find(c, a)->right == ATTACH_PROVEN) {
+        tell_opened(c, m, PTRACED_OPTION_PROOF);
         c->permits.memory = true;
-    else
+    } else
         wanted = (struct permits){.memory = opens,
                                   .manage = (s && pid == 0 && s->uid != c->uid && manages(m)) ||
                                             sets_limit(m, &limit, &value)};

@@ -335,6 +335,14 @@ class Permissions(Written):
         self.assert_logged(self.games, f"may not use process {kept.pid} ({kept.program}): refused "
                                        "org.ptraced.Tracer1.open-memory")
 
+    def test_memory_of_who_is_not_asked(self):
+        mine, any_ = self.tracee_of(NEWS, "mine"), self.tracee_of(NEWS, "any")
+        proven = self.session_of(NEWS).attach(mine.pid, proof=self.proof_of(NEWS, mine.pid))
+        os.close(proven.call("OpenMemory", "s", "read"))
+        self.assert_logged(self.news, f"may use process {mine.pid} ({mine.program}): it has sent a proof")
+        os.close(self.new_session().attach(any_.pid).call("OpenMaps"))
+        self.assert_logged("User 0 ", f"may use process {any_.pid} ({any_.program}): it is root")
+
     def test_last_events(self):
         tracee = self.tracee_of(GAMES, "allowed")
         session = self.session_of(NEWS, lifetime="persistent")
