@@ -15,6 +15,8 @@
 
 #define PTRACED_AUDIT_UID "PTRACED_UID"               /* of who traces */
 #define PTRACED_AUDIT_CALLER "PTRACED_CALLER"         /* its name on the bus */
+#define PTRACED_AUDIT_BY_UID "PTRACED_BY_UID"         /* of who releases what another traces, */
+#define PTRACED_AUDIT_BY "PTRACED_BY"                 /* and its name */
 #define PTRACED_AUDIT_SESSION "PTRACED_SESSION"       /* id */
 #define PTRACED_AUDIT_PID "PTRACED_PID"               /* of what is traced */
 #define PTRACED_AUDIT_EXECUTABLE "PTRACED_EXECUTABLE" /* escaped */

@@ -328,12 +328,26 @@ static bool is_loss(const char *why)
     return strcmp(why, "privilege") == 0 || strcmp(why, "limit") == 0 || strcmp(why, "tracer") == 0;
 }
 
+/* Whose session it is has an entry with its own name. */
+static bool is_by_another(const struct attachment *a, const char *why)
+{
+    return a->releaser && strcmp(a->releaser, a->session->holder) != 0 &&
+           (strcmp(why, "detached") == 0 || strcmp(why, "closed") == 0);
+}
+
+static void add_releaser(struct audit_entry *e, const struct attachment *a, char text[static 300])
+{
+    audit_entry_add(e, PTRACED_AUDIT_BY_UID "=%u", a->releaser_uid);
+    audit_entry_add(e, PTRACED_AUDIT_BY "=%s", a->releaser);
+    snprintf(text, 300, " by user %u (%s)", a->releaser_uid, a->releaser);
+}
+
 void audit_released(const struct attachment *a, const char *why)
 {
     const struct session *s = a->session;
     bool lost = is_loss(why);
     uint64_t usec = a->since_usec ? now_usec() - a->since_usec : 0;
-    char after[48] = "";
+    char after[48] = "", by[300] = "";
     struct audit_entry e;
 
     if (!is_told(s->broker))
@@ -353,6 +367,8 @@ void audit_released(const struct attachment *a, const char *why)
         snprintf(after, sizeof(after), " after %" PRIu64 ".%03" PRIu64 " s", usec / 1000000,
                  usec / 1000 % 1000);
     }
-    audit_entry_finish(&e, s->broker, "Session %s of user %u %s process %d%s: %s", s->id, s->uid,
-                       lost ? "has lost" : "has released", a->tracee->pid, after, why);
+    if (is_by_another(a, why))
+        add_releaser(&e, a, by);
+    audit_entry_finish(&e, s->broker, "Session %s of user %u %s process %d%s: %s%s", s->id, s->uid,
+                       lost ? "has lost" : "has released", a->tracee->pid, after, why, by);
 }

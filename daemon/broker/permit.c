@@ -75,11 +75,15 @@ static bool is_list(sd_bus_message *m)
                                          "GetManagedObjects");
 }
 
-static bool manages(sd_bus_message *m)
+static bool ends(sd_bus_message *m)
 {
     return sd_bus_message_is_method_call(m, PTRACED_SESSION_INTERFACE, "Close") ||
-           sd_bus_message_is_method_call(m, PTRACED_SESSION_INTERFACE, "DetachAll") ||
-           sd_bus_message_is_method_call(m, PROPERTIES, "Get") ||
+           sd_bus_message_is_method_call(m, PTRACED_SESSION_INTERFACE, "DetachAll");
+}
+
+static bool manages(sd_bus_message *m)
+{
+    return ends(m) || sd_bus_message_is_method_call(m, PROPERTIES, "Get") ||
            sd_bus_message_is_method_call(m, PROPERTIES, "GetAll");
 }
 
@@ -566,6 +570,17 @@ static void tell_opened(const struct caller *c, sd_bus_message *m, const char *b
         audit_permitted(c, &q);
 }
 
+static void tell_root(const struct caller *c, sd_bus_message *m)
+{
+    pid_t pid;
+    const struct session *s = session_of(c, m, &pid);
+    const struct audit_question q = {.action = PTRACED_AUDIT_ROOT, .session = s ? s->id : ""};
+
+    tell_opened(c, m, PTRACED_AUDIT_ROOT);
+    if (s && pid == 0 && s->uid != c->uid && ends(m))
+        audit_permitted(c, &q);
+}
+
 int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
     const struct attachment *a = NULL;
@@ -590,7 +605,7 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
             return r;
     }
     if (c->broker->mode == BROKER_SYSTEM && auth_is_unlimited(c))
-        tell_opened(c, m, PTRACED_AUDIT_ROOT);
+        tell_root(c, m);
     if (c->broker->mode != BROKER_SYSTEM || auth_is_unlimited(c))
         return 0;
     r = authorize_first(c, m, error);

@@ -89,6 +89,15 @@ static void tell_refusal(const struct routed *d, const sd_bus_error *error)
         audit_failed(c, d->call, -ECANCELED, error);
 }
 
+/* Of a process or a thread, which may be its last. */
+static void set_releaser(const struct routed *d, const struct caller *c)
+{
+    struct attachment *a = d->session->closed ? NULL : attachment_find(d->session, d->pid, NULL);
+
+    if (a && strcmp(sd_bus_message_get_member(d->call), "Detach") == 0)
+        attachment_set_releaser(a, c);
+}
+
 static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *userdata)
 {
     _cleanup_(routed_freep) struct routed *d = userdata;
@@ -101,6 +110,7 @@ static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *u
     if (answer && !d->session->closed &&
         sd_bus_message_is_method_call(d->call, PTRACED_PROCESS_INTERFACE, "Detach"))
         events_forget(d->session, d->pid);
+    set_releaser(d, NULL);
 
     if (error)
         tell_refusal(d, error);
@@ -205,6 +215,7 @@ static int forward(struct session *s, struct caller *c, struct tracer *t, pid_t 
     if (r < 0)
         return tracer_explain(r, pid, error);
     t->n_routed++;
+    set_releaser(d, c);
     TAKE_PTR(d);
     return 1;
 }

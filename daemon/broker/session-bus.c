@@ -112,6 +112,12 @@ static void on_all_done(struct gather *g, void *userdata)
         sd_bus_reply_method_return(o->call, NULL);
 }
 
+static void set_releaser(struct session *s, const struct caller *c)
+{
+    LIST_FOREACH(struct attachment, a, &s->attachments, of_session)
+        attachment_set_releaser(a, c);
+}
+
 /* What the session still has of the events of processes that it has given up goes too. A tracer
  * that has ended has let everything go before. */
 static void on_all_detached(struct gather *g, void *userdata)
@@ -123,6 +129,7 @@ static void on_all_detached(struct gather *g, void *userdata)
             sd_bus_error_free(&item->error);
     if (!gather_first_error(g) && !o->session->closed)
         events_forget(o->session, 0);
+    set_releaser(o->session, NULL);
     on_all_done(g, userdata);
 }
 
@@ -134,7 +141,11 @@ static int method_detach_all(sd_bus_message *m, void *userdata, sd_bus_error *er
     r = auth_check(caller_of(s->broker, m), s, m, error);
     if (r < 0)
         return r;
-    return broadcast(s, m, "Detach", NULL, on_all_detached, error);
+    set_releaser(s, caller_of(s->broker, m));
+    r = broadcast(s, m, "Detach", NULL, on_all_detached, error);
+    if (r < 0)
+        set_releaser(s, NULL);
+    return r;
 }
 
 static int method_interrupt(sd_bus_message *m, void *userdata, sd_bus_error *error)

@@ -251,15 +251,19 @@ static int tell_tracers(struct session *s, sd_bus_message *call)
 
 /* What everybody else has of it. Attachments go at once: their events would have nobody to go to.
  */
-static void let_go(struct session *s)
+static void let_go(struct session *s, const struct caller *by)
 {
+    struct attachment *a;
+
     while (!list_empty(&s->subscriptions))
         subscription_free(LIST_FIRST(&s->subscriptions, struct subscription, of_session));
     events_close(s);
     line_done(&s->line);
     list_remove(&s->of_stream);
-    while (!list_empty(&s->attachments))
-        attachment_end(LIST_FIRST(&s->attachments, struct attachment, of_session), "closed");
+    while ((a = LIST_FIRST(&s->attachments, struct attachment, of_session))) {
+        attachment_set_releaser(a, by);
+        attachment_end(a, "closed");
+    }
     attachments_forget_gone(s);
     while (!list_empty(&s->shares))
         share_free(LIST_FIRST(&s->shares, struct share, of_session));
@@ -285,7 +289,7 @@ void session_close(struct session *s, sd_bus_message *call)
         if (call)
             sd_bus_reply_method_errno(call, r, NULL);
     }
-    let_go(s);
+    let_go(s, call ? caller_of(b, call) : NULL);
     sd_bus_emit_signal(b->bus, PTRACED_ROOT_PATH, PTRACED_MANAGER_INTERFACE, "SessionRemoved", "so",
                        s->id, ptraced_path_session(path, s->id));
     session_unref(s);

@@ -6,6 +6,7 @@
 #include "bus-api/macro.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/caller.h"
 #include "daemon/broker/clearance.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/tracee.h"
@@ -120,6 +121,7 @@ static void attachment_free(struct attachment *a)
         clearance_free(LIST_FIRST(&a->clearances, struct clearance, of_attachment));
     list_remove(&a->of_session);
     free(a->executable);
+    free(a->releaser);
     free(a);
 }
 
@@ -172,6 +174,13 @@ static void keep_gone(struct session *s, struct attachment *a)
     }
     list_append(&s->gone, &a->of_session);
     s->n_gone++;
+}
+
+void attachment_set_releaser(struct attachment *a, const struct caller *c)
+{
+    free(a->releaser);
+    a->releaser = c ? strdup(c->name) : NULL;
+    a->releaser_uid = c ? c->uid : (uid_t)-1;
 }
 
 void attachment_end(struct attachment *a, const char *why)

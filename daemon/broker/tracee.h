@@ -8,6 +8,7 @@
 #include "daemon/broker/list.h"
 
 struct broker;
+struct caller;
 struct session;
 struct tracer;
 
@@ -39,6 +40,8 @@ struct attachment {
     char *executable;       /* which it executes, escaped; NULL: unknown */
     uint64_t n_executed;    /* since, of what takes no other grant */
     bool is_asked_about;    /* polkit is, for what it has just executed (renew.h) */
+    char *releaser;         /* the unique name of who is letting it go; NULL: nobody */
+    uid_t releaser_uid;     /* its user */
     struct list clearances; /* connections that were authorised for it */
     bool observe;           /* as it was attached */
     bool asks_own;          /* what it takes is what a process of one's own does */
@@ -58,6 +61,8 @@ struct tracee *tracee_find(struct broker *b, pid_t pid);
 
 /* Enters what a tracer has announced; 1, or 0 where it was entered already. */
 int attachment_add(struct session *s, struct tracer *tracer, pid_t pid);
+/* Whose call is about to let it go, for the audit trail; NULL: nobody's. */
+void attachment_set_releaser(struct attachment *a, const struct caller *c);
 /* `why` is for the audit trail (audit_released()); NULL: it goes on without this broker. */
 void attachment_end(struct attachment *a, const char *why);
 

@@ -109,6 +109,27 @@ class Journal(Written):
         session.close()
         self.assert_logged(f"has released process {closed.pid}", "closed")
 
+    def test_release_by_another_is_told_with_its_name(self):
+        tracees = [self.tracee_of(GAMES, name) for name in ("a", "b", "c", "d")]
+        session = self.session_of(GAMES, lifetime="persistent")
+        first, second = (session.attach(tracee.pid) for tracee in tracees[:2])
+        other, root = self.service.connect_as(GAMES).session(session.id), self.connect().session(session.id)
+        other.call("AuthorizeProcess", "ua{sv}", tracees[0].pid, options())
+        other.process(tracees[0].pid).detach()
+        second.detach()
+        session.attach(tracees[2].pid)
+        root.call("DetachAll")
+        session.attach(tracees[3].pid)
+        root.close()
+        by_other = f"by user {pwd.getpwnam(GAMES).pw_uid} ({other.client.connection.name})"
+        by_root = f"by user 0 ({root.client.connection.name})"
+        for tracee, end in zip(tracees, ("detached " + by_other, "detached", "detached " + by_root, "closed " + by_root)):
+            self.assert_wait(lambda t=tracee, e=end: re.search(
+                rf"has released process {t.pid} after [0-9.]+ s: {re.escape(e)}$", self.log(), re.MULTILINE),
+                f"{tracee.program} is {end}; there is:\n{self.log()}")
+        self.assertEqual(self.log().count(f"User 0 ({root.client.connection.name}) may manage session {session.id}: it is "
+                                          "root"), 2)
+
     def test_death_of_a_tracer_is_a_loss(self):
         tracee = self.tracee_of(GAMES)
         session = self.session_of(GAMES)
