@@ -7,6 +7,7 @@
 
 #include "bus-api/audit.h"
 #include "bus-api/errors.h"
+#include "bus-api/macro.h"
 #include "bus-api/names.h"
 #include "bus-api/paths.h"
 #include "daemon/broker/attach.h"
@@ -84,46 +85,66 @@ void audit_refused(const struct caller *c, const struct attach *a, const char *w
                        a->asked.executable ? a->asked.executable : a->asked.comm, what, why);
 }
 
-static const char *describe_object(char text[static 128], const struct ptraced_path *path)
+/* In memory of its own, for a path is long; NULL: of nothing. */
+static char *describe_object(const struct ptraced_path *path, const char *program)
 {
+    const char *open = program ? " (" : "", *close = program ? ")" : "";
+    char *text = NULL;
+
     switch (path->kind) {
     case PTRACED_PATH_PROCESS:
     case PTRACED_PATH_THREAD_LIST:
     case PTRACED_PATH_THREAD:
-        snprintf(text, 128, " of process %d in session %s", path->pid, path->session);
-        return text;
+        return asprintf(&text, " of process %d%s%s%s in session %s", path->pid, open,
+                        program ? program : "", close, path->session) < 0
+                   ? NULL
+                   : text;
     case PTRACED_PATH_SESSION:
     case PTRACED_PATH_PROCESS_LIST:
-        snprintf(text, 128, " of session %s", path->session);
-        return text;
+        return asprintf(&text, " of session %s", path->session) < 0 ? NULL : text;
     case PTRACED_PATH_INVALID:
         break;
     }
-    return "";
+    return NULL;
+}
+
+/* What a call is about, if that is traced. */
+static const struct attachment *find_object(const struct caller *c, const struct ptraced_path *path)
+{
+    const struct session *s =
+        path->kind == PTRACED_PATH_INVALID ? NULL : session_find(c->broker, path->session);
+
+    return s && path->pid > 0 ? attachment_find(s, path->pid, NULL) : NULL;
 }
 
 void audit_call_refused(const struct caller *c, sd_bus_message *call, const char *why)
 {
-    const char *member = sd_bus_message_get_member(call);
-    struct audit_refusal refusal = {.caller = c->name, .action = member, .session = ""};
+    _cleanup_free_string_ char *object = NULL;
+    struct audit_refusal refusal = {
+        .caller = c->name, .action = sd_bus_message_get_member(call), .session = ""};
+    const struct attachment *a;
     struct ptraced_path path;
     struct audit_entry e;
-    char text[128];
 
     ptraced_path_parse(sd_bus_message_get_path(call), &path);
+    a = find_object(c, &path);
     if (path.kind != PTRACED_PATH_INVALID) {
         refusal.session = path.session;
         refusal.pid = path.pid;
+        refusal.executable = a ? a->executable : NULL;
     }
     if (!is_told(c->broker) || !audit_user_call_refused(c->broker, c->uid, &refusal))
         return;
-    begin_refusal(&e, c, member, why);
-    if (path.kind != PTRACED_PATH_INVALID)
-        audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", path.session);
-    if (path.kind != PTRACED_PATH_INVALID && path.pid > 0)
-        audit_entry_add(&e, PTRACED_AUDIT_PID "=%d", path.pid);
-    audit_entry_finish(&e, c->broker, "User %u (%s) is refused %s%s: %s", c->uid, c->name, member,
-                       describe_object(text, &path), why);
+    object = describe_object(&path, refusal.executable);
+    begin_refusal(&e, c, refusal.action, why);
+    if (*refusal.session)
+        audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", refusal.session);
+    if (a)
+        add_target(&e, a->pid, a->executable, a->observe);
+    else if (refusal.pid > 0)
+        audit_entry_add(&e, PTRACED_AUDIT_PID "=%d", refusal.pid);
+    audit_entry_finish(&e, c->broker, "User %u (%s) is refused %s%s: %s", c->uid, c->name,
+                       refusal.action, object ? object : "", why);
 }
 
 static bool is_refusal(const struct caller *c, const sd_bus_error *error)

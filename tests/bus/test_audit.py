@@ -55,7 +55,8 @@ class BadInput(Written):
 
     def test_process_of_another_users_session(self):
         self.refused(ACCESS_DENIED, self.other.session(self.session.id).process(self.traced.pid).kill)
-        self.assert_refusal_logged(NEWS, f"Kill of process {self.traced.pid} in session {self.session.id}")
+        self.assert_refusal_logged(NEWS, f"Kill of process {self.traced.pid} ({self.traced.program}) in "
+                                         f"session {self.session.id}")
 
     def test_session_that_was_guessed(self):
         self.refused("NoSuchSession", self.other.manager.call, "GetSession", "s", "s17")
@@ -301,9 +302,10 @@ class Routed(Written):
         self.assert_refusal_logged(GAMES, "refused Continue", "takes no descriptor")
 
     def test_control_by_an_observer(self):
-        process = self.session_of(NEWS).attach(self.tracee_of(NEWS).pid, access="observe")
+        tracee = self.tracee_of(NEWS)
+        process = self.session_of(NEWS).attach(tracee.pid, access="observe")
         self.assert_error("NotPermitted", process.kill)
-        self.assert_refusal_logged(NEWS, "refused Kill", "only observe")
+        self.assert_refusal_logged(NEWS, f"refused Kill of process {tracee.pid} ({tracee.program}) ", "only observe")
 
 
 class PermittingService(Service):

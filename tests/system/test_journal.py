@@ -176,19 +176,22 @@ class OfUsers(Entries, Users):
         return own + sum(int(entry["PTRACED_COUNT"]) for entry in entries
                          if entry["MESSAGE_ID"] == message_ids()["children"])
 
-    def test_last_of_the_counted_refusals_has_its_fields(self):
+    def test_refused_calls_have_their_fields_and_so_has_the_last_of_the_counted(self):
         session = self.client_of(ALICE).create_session()
         tracees = [self.tracee(PROGRAM, user=ALICE), self.tracee("blocked-in-read", user=ALICE)]
         processes = [session.attach(tracee.inside, access="observe") for tracee in tracees]
         for process in (processes[0], processes[0], processes[1]):
             with self.assertRaises(wire.Error):
                 process.kill()
-        (counted,) = self.entries("refusals", 60)
+        (first,), (counted,) = self.entries("refusal"), self.entries("refusals", 60)
+        self.assertEqual((first["PTRACED_ACTION"], first["PTRACED_ACCESS"]), ("Kill", "observe"))
+        self.assertIn(PROGRAM, first["PTRACED_EXECUTABLE"])
         self.assertEqual({key: counted[key] for key in ("PTRACED_COUNT", "PTRACED_CALLER", "PTRACED_ACTION",
                                                         "PTRACED_SESSION", "PTRACED_PID")},
                          {"PTRACED_COUNT": "2", "PTRACED_CALLER": session.client.connection.name,
                           "PTRACED_ACTION": "Kill", "PTRACED_SESSION": session.id,
                           "PTRACED_PID": str(tracees[1].inside)})
+        self.assertIn("blocked-in-read", counted["PTRACED_EXECUTABLE"])
 
     def test_limit_that_is_reached_is_named(self):
         session = self.client_of(ALICE).create_session()
