@@ -201,6 +201,9 @@ void audit_renewed(const struct clearance *by, const struct target *t, const cha
         .executable = program,
     };
     bool granted = verdict == POLKIT_YES;
+    const char *said = granted                         ? "allows"
+                       : verdict == POLKIT_UNAVAILABLE ? "has not answered about"
+                                                       : "refuses";
     struct audit_entry e;
 
     if (!is_told(c->broker) || !(granted ? audit_user_permitted(c->broker, c->uid)
@@ -211,16 +214,15 @@ void audit_renewed(const struct clearance *by, const struct target *t, const cha
     add_caller(&e, c->uid, c->name);
     audit_entry_add(&e, PTRACED_AUDIT_SESSION "=%s", by->attachment->session->id);
     audit_entry_add(&e, PTRACED_AUDIT_ACTION "=%s", action);
-    if (!granted)
+    if (!granted) {
         audit_entry_add(&e, PTRACED_AUDIT_COUNT "=1");
+        audit_entry_add(&e, PTRACED_AUDIT_REASON "=polkit %s %s", said, action);
+    }
     add_target(&e, t->pid, program, by->observe);
-    audit_entry_finish(
-        &e, c->broker, "User %u (%s) may %s %s process %d, which has executed %s: polkit %s %s",
-        c->uid, c->name, granted ? "still" : "no longer", access_name(by->observe), t->pid, program,
-        granted                         ? "allows"
-        : verdict == POLKIT_UNAVAILABLE ? "has not answered about"
-                                        : "refuses",
-        action);
+    audit_entry_finish(&e, c->broker,
+                       "User %u (%s) may %s %s process %d, which has executed %s: polkit %s %s",
+                       c->uid, c->name, granted ? "still" : "no longer", access_name(by->observe),
+                       t->pid, program, said, action);
 }
 
 static void add_question(struct audit_entry *e, const struct caller *c,
@@ -272,7 +274,7 @@ void audit_permitted(const struct caller *c, const struct audit_question *q)
                        grounds(q->action), q->action);
 }
 
-void audit_forbidden(const struct caller *c, const struct audit_question *q)
+void audit_forbidden(const struct caller *c, const struct audit_question *q, const char *why)
 {
     struct broker *b = c->broker;
     const struct audit_refusal refusal = {
@@ -292,8 +294,9 @@ void audit_forbidden(const struct caller *c, const struct audit_question *q)
     audit_entry_begin(&e, PTRACED_AUDIT_REFUSAL_ID, LOG_NOTICE);
     add_question(&e, c, q);
     audit_entry_add(&e, PTRACED_AUDIT_COUNT "=1");
-    audit_entry_finish(&e, b, "User %u (%s) may not %s: refused %s", c->uid, c->name,
-                       describe(q, text), q->action);
+    audit_entry_add(&e, PTRACED_AUDIT_REASON "=%s", why);
+    audit_entry_finish(&e, b, "User %u (%s) may not %s: refused %s: %s", c->uid, c->name,
+                       describe(q, text), q->action, why);
 }
 
 void audit_limit_set(const struct caller *c, const char *name, unsigned value, unsigned before)

@@ -39,7 +39,8 @@ struct audit_question {
 };
 
 void audit_permitted(const struct caller *c, const struct audit_question *q);
-void audit_forbidden(const struct caller *c, const struct audit_question *q);
+/* `why`: as with audit_refused(). */
+void audit_forbidden(const struct caller *c, const struct audit_question *q, const char *why);
 
 /* A limit is set, and was something else before. */
 void audit_limit_set(const struct caller *c, const char *name, unsigned value, unsigned before);

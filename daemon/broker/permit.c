@@ -179,6 +179,7 @@ static struct audit_question question_of(const struct permit_wait *w)
 
 static void refuse(struct permit_wait *w, enum polkit_verdict verdict, const char *why)
 {
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
     const char *member = sd_bus_message_get_member(w->message);
     const struct audit_question q = question_of(w);
     char about[PTRACED_SESSION_ID_MAX + 64];
@@ -189,17 +190,18 @@ static void refuse(struct permit_wait *w, enum polkit_verdict verdict, const cha
         snprintf(about, sizeof(about), "process %d", w->pid);
     else
         snprintf(about, sizeof(about), "session %s, which is not yours,", w->session);
-    audit_forbidden(w->caller, &q);
     if (verdict == POLKIT_CHALLENGE)
-        sd_bus_reply_method_errorf(
-            w->message, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+        sd_bus_error_setf(
+            &error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
             "%s of %s takes the polkit action %s, for which somebody has to authenticate, and the "
             "call does not allow to ask",
             member, about, w->action);
     else
-        sd_bus_reply_method_errorf(w->message, SD_BUS_ERROR_ACCESS_DENIED,
-                                   "%s of %s takes the polkit action %s, which polkit refuses%s%s",
-                                   member, about, w->action, why ? ": " : "", why ? why : "");
+        sd_bus_error_setf(&error, SD_BUS_ERROR_ACCESS_DENIED,
+                          "%s of %s takes the polkit action %s, which polkit refuses%s%s", member,
+                          about, w->action, why ? ": " : "", why ? why : "");
+    audit_forbidden(w->caller, &q, error.message);
+    sd_bus_reply_method_error(w->message, &error);
     wait_free(w);
 }
 
@@ -233,7 +235,8 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
         return;
     }
     if (verdict != POLKIT_YES)
-        audit_forbidden(w->caller, &q);
+        audit_forbidden(w->caller, &q,
+                        why ? why : "polkit refuses, and what it would show is left out");
     else if (!w->limit) /* there will be an entry when it is set */
         audit_permitted(w->caller, &q);
     if (w->wanted.manage)

@@ -337,16 +337,17 @@ class Permissions(Written):
             manager.list_sessions()
         other.manager.call("ListTracees")
         self.assert_logged(self.news, "may see what others trace: polkit allows org.ptraced.Tracer1.list-other")
-        self.assert_logged(self.games, "may not see what its user traces: refused org.ptraced.Tracer1.list")
+        self.assert_logged(self.games, "may not see what its user traces: refused org.ptraced.Tracer1.list: polkit "
+                                     "refuses, and what it would show is left out")
         self.assert_wait(lambda: f"{self.news}was permitted something 19 more times" in self.log(), "they are counted", 40)
         self.assertEqual(self.log().count("may see what others trace"), 1)
 
     def test_sessions(self):
         session, mine = (self.session_of(user, lifetime="persistent") for user in (GAMES, NEWS))
         self.service.connect_as(NEWS).session(session.id).call("DetachAll")
-        self.assert_error(ASK_ME, self.service.connect_as(GAMES).session(mine.id).close)
+        told = self.assert_error(ASK_ME, self.service.connect_as(GAMES).session(mine.id).close).message
         self.assert_logged(self.news, f"may manage session {session.id}: polkit allows org.ptraced.Tracer1.manage")
-        self.assert_logged(self.games, f"may not manage session {mine.id}: refused org.ptraced.Tracer1.manage")
+        self.assert_logged(self.games, f"may not manage session {mine.id}: refused org.ptraced.Tracer1.manage: {told}")
 
     def test_memory(self):
         opened, kept = (self.tracee_of(GAMES, name) for name in ("opened", "kept"))

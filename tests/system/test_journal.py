@@ -90,6 +90,8 @@ class Journal(Entries):
         self.assertNotEqual(done.returncode, 0)
         (entry,) = self.entries("refusal")
         self.assertEqual((entry["PTRACED_ACTION"], entry["PTRACED_COUNT"]), ("org.ptraced.Tracer1.manage", "1"))
+        self.assertIn(f"Close of session {session.id}, which is not yours, takes the polkit action",
+                      entry["PTRACED_REASON"])
 
 
 JOURNALD_DROP_IN = "/etc/systemd/journald.conf.d/test.conf"
@@ -192,6 +194,20 @@ class OfUsers(Entries, Users):
                           "PTRACED_ACTION": "Kill", "PTRACED_SESSION": session.id,
                           "PTRACED_PID": str(tracees[1].inside)})
         self.assertIn("blocked-in-read", counted["PTRACED_EXECUTABLE"])
+
+    def test_next_program_that_is_refused_has_its_reason(self):
+        self.rules(f'if (action.id == "{cases.NAME}.control-other" && action.lookup("executable").indexOf("executes") >= 0) '
+                   'return polkit.Result.YES;')
+        tracee = self.tracee("executes", user=BOB)
+        session = self.client_of(ALICE).create_session()
+        session.attach(tracee.inside)
+        tracee.say(f"{TRACEES}/blocked-in-read")
+        (entry,) = self.entries("refusal")
+        self.assertEqual({key: entry.get(key) for key in ("PTRACED_SESSION", "PTRACED_PID", "PTRACED_EXECUTABLE",
+                                                          "PTRACED_REASON")},
+                         {"PTRACED_SESSION": session.id, "PTRACED_PID": str(tracee.inside),
+                          "PTRACED_EXECUTABLE": f"{TRACEES}/blocked-in-read",
+                          "PTRACED_REASON": f"polkit refuses {cases.NAME}.control-other"})
 
     def test_limit_that_is_reached_is_named(self):
         session = self.client_of(ALICE).create_session()
