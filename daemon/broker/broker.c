@@ -82,6 +82,7 @@ static int broker_init(struct broker *b)
     list_init(&b->questions);
     list_init(&b->flights);
     list_init(&b->gathers);
+    kept_init(&b->kept, NULL);
     audit_users_init(&b->audit);
     log_init(&b->log, b->mode == BROKER_EMBEDDED ? LOG_ERR : LOG_INFO);
     if (b->mode != BROKER_EMBEDDED)
@@ -91,6 +92,7 @@ static int broker_init(struct broker *b)
     r = sd_event_new(&b->event);
     if (r < 0)
         return r;
+    b->kept.event = b->event;
     r = sd_event_set_watchdog(b->event, true);
     if (r < 0)
         return r;
@@ -142,6 +144,7 @@ struct broker *broker_free(struct broker *b)
     callers_done(b);
     audit_users_done(&b->audit);
     idle_done(b);
+    kept_done(&b->kept);
     stream_done(&b->stream);
     index_done(&b->sessions);
     index_done(&b->tracees);

@@ -13,6 +13,7 @@
 #include "daemon/broker/idle.h"
 #include "daemon/broker/index.h"
 #include "daemon/broker/keeper-link.h"
+#include "daemon/broker/kept.h"
 #include "daemon/broker/list.h"
 #include "daemon/broker/log.h"
 #include "daemon/broker/stream.h"
@@ -61,6 +62,7 @@ struct broker {
     uint64_t last_attachment;
     struct list tracers;
     struct list flights;
+    struct kept kept;
     struct list attaches; /* requests that are under way */
     struct list renewals; /* of grants, for what was executed (renew.h) */
     struct list gathers;  /* the same, of those that several tracers answer */

@@ -47,10 +47,20 @@ size_t flight_count_bytes(struct broker *b, uid_t uid)
     LIST_FOREACH(struct flight, f, &b->flights, of_broker) {
         if (f->uid != uid)
             continue;
-        if (f->lingers && !tracer_has_untaken(f->tracer))
+        if (f->lingers && f->file_mib == 0 && !tracer_has_untaken(f->tracer))
             flight_end(f);
         else
             n += f->n_bytes;
     }
+    return n;
+}
+
+unsigned flight_count_file_mib(const struct broker *b, uid_t uid)
+{
+    unsigned n = 0;
+
+    LIST_FOREACH(struct flight, f, &b->flights, of_broker)
+        if (f->file_uid == uid)
+            n += f->file_mib;
     return n;
 }

@@ -9,7 +9,10 @@
 
 /* Bytes of a call that is under way to a tracer. They are kept here until the call is answered, and
  * where that is by a time-out until the tracer has taken what lies before it: one that is held up
- * takes nothing, and its user shall not fill another one meanwhile. */
+ * takes nothing, and its user shall not fill another one meanwhile.
+ *
+ * Where the call asks for a file of memory, so does what that may take (kept.h), which the tracer
+ * fills before it answers: after a time-out until it has answered a later call. */
 
 struct broker;
 struct tracer;
@@ -20,7 +23,9 @@ struct flight {
     struct tracer *tracer;
     uid_t uid;
     size_t n_bytes;
-    bool lingers; /* it has timed out */
+    uid_t file_uid;    /* of the caller, who may be another user */
+    unsigned file_mib; /* 0: it asks for no file, or nobody counts that */
+    bool lingers;      /* it has timed out */
 };
 
 /* 0, or -ENOMEM. */
@@ -33,8 +38,10 @@ void flight_end(struct flight *f);
 /* The call has timed out: it ends when the tracer has taken what it was sent. */
 void flight_linger(struct flight *f);
 
-/* The tracer goes: those that linger end. */
+/* The tracer has answered a call, or goes: those that linger end. */
 void flights_end(struct tracer *t);
 
 /* Of all that is under way for a user. */
 size_t flight_count_bytes(struct broker *b, uid_t uid);
+/* Of the files that are under way to one. */
+unsigned flight_count_file_mib(const struct broker *b, uid_t uid);

@@ -17,7 +17,7 @@ static bool is_idle(const struct broker *b)
 
     return b->serving && b->n_adopting == 0 && b->sessions.n == 0 && b->tracees.n == 0 &&
            list_empty(&b->tracers) && list_empty(&b->attaches) && list_empty(&b->gathers) &&
-           callers_are_idle(b) && !limits_are_changed() &&
+           callers_are_idle(b) && !limits_are_changed() && kept_is_empty(&b->kept) &&
            sd_bus_get_n_queued_write(b->bus, &unsent) >= 0 && unsent == 0;
 }
 

@@ -14,7 +14,8 @@ struct broker;
  * our end. Then the name is given back; when the bus has confirmed that, all that was sent to us by
  * that name is here, and we go when all of it is answered. What would have made us needed in
  * between, a new session or limit, is refused, with the advice to call again. A limit that was set
- * while it ran (SetLimit) would be forgotten, and is a need too. */
+ * while it ran (SetLimit) would be forgotten, and is a need too, as are files that are counted
+ * (kept.h). */
 struct idle {
     uint64_t usec; /* without any need; 0: it stays */
     bool leaving;

@@ -44,6 +44,10 @@ static uint64_t count_most(const struct broker *b, enum limit limit)
 /* What others have is nobody's business but root's. */
 static uint64_t count_used(const struct caller *c, enum limit limit)
 {
+    struct kept *kept = &c->broker->kept;
+
+    if (limit == LIMIT_KEPT)
+        return auth_is_unlimited(c) ? kept_count_most(kept) : kept_count(kept, c->uid);
     if (limit != LIMIT_SESSIONS && limit != LIMIT_TRACEES)
         return NOT_COUNTED;
     return auth_is_unlimited(c) ? count_most(c->broker, limit)

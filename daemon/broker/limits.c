@@ -30,6 +30,8 @@ static struct {
                       "take some first"},
     [LIMIT_FLIGHT] = {"FlightKiBMax", 8192, "KiB of one user's calls under way to tracers",
                       "wait for some of the answers first"},
+    [LIMIT_KEPT] = {"KeptMiBMax", 4096, "MiB in files of memory that one user keeps or waits for",
+                    "close and unmap some first"},
     [LIMIT_OBSERVE] = {"ObserveMSecMax", 5000,
                        "milliseconds for which one user's observers hold what is not their own",
                        "wait some seconds"},

@@ -19,6 +19,7 @@ enum limit {
     LIMIT_BREAKPOINTS,  /* the same */
     LIMIT_EVENTS,       /* that wait, the same */
     LIMIT_FLIGHT,       /* KiB of calls under way to tracers, for each user but root */
+    LIMIT_KEPT,         /* MiB in files of memory that are kept, for each user but root */
     LIMIT_OBSERVE,      /* milliseconds, see allowance.h */
     LIMIT_RAISED,       /* the same */
     LIMIT_SUBSCRIBERS,  /* for each session */

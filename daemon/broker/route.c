@@ -14,6 +14,7 @@
 #include "daemon/broker/copy.h"
 #include "daemon/broker/events.h"
 #include "daemon/broker/flight.h"
+#include "daemon/broker/kept.h"
 #include "daemon/broker/limits.h"
 #include "daemon/broker/measure.h"
 #include "daemon/broker/route.h"
@@ -46,17 +47,30 @@ static void routed_freep(struct routed **d)
     routed_free(*d);
 }
 
-static int copy_answer(struct broker *b, sd_bus_message *call, sd_bus_message *answer,
-                       sd_bus_error *error)
+/* In place of what it may have taken. */
+static int count_file(struct routed *d, sd_bus_message *answer, sd_bus_error *error)
+{
+    struct broker *b = d->session->broker;
+    const uid_t uid = d->flight->file_uid;
+    const bool is_counted = d->flight->file_mib > 0;
+
+    flight_end(TAKE_PTR(d->flight));
+    return is_counted ? kept_add(&b->kept, uid, flight_count_file_mib(b, uid), answer, error) : 0;
+}
+
+static int copy_answer(struct routed *d, sd_bus_message *answer, sd_bus_error *error)
 {
     _cleanup_bus_message_ sd_bus_message *reply = NULL;
-    struct caller *c = caller_of(b, call); /* NULL: it has left */
+    sd_bus_message *call = d->call;
+    struct caller *c = caller_of(d->session->broker, call); /* NULL: it has left */
     struct measure size;
     int r;
 
     r = measure_body(answer, SIZE_MAX, &size);
     if (r >= 0 && c)
         r = flow_check_answer(c, size.n_bytes, size.n_fds, error);
+    if (r >= 0)
+        r = count_file(d, answer, error);
     if (r < 0)
         return r;
     r = sd_bus_message_new_method_return(call, &reply);
@@ -107,6 +121,8 @@ static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *u
     d->tracer->n_routed--;
     if (error && sd_bus_error_has_name(error, PTRACED_ERROR_TIMED_OUT))
         flight_linger(TAKE_PTR(d->flight));
+    else
+        flights_end(d->tracer);
     if (answer && !d->session->closed &&
         sd_bus_message_is_method_call(d->call, PTRACED_PROCESS_INTERFACE, "Detach"))
         events_forget(d->session, d->pid);
@@ -118,8 +134,7 @@ static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *u
         return;
     if (error && error->message)
         charge_error(d, error);
-    r = error ? sd_bus_reply_method_error(d->call, error)
-              : copy_answer(d->session->broker, d->call, answer, &failure);
+    r = error ? sd_bus_reply_method_error(d->call, error) : copy_answer(d, answer, &failure);
     audit_failed(caller_of(d->session->broker, d->call), d->call, r, &failure);
     if (r < 0)
         sd_bus_reply_method_errno(d->call, r, &failure);
@@ -169,6 +184,18 @@ static int check_size(const struct session *s, const struct caller *c, sd_bus_me
     return limit_check(LIMIT_FLIGHT, SIZE_MAX, error);
 }
 
+/* Of whose files there are limits. */
+static int check_file(const struct session *s, const struct caller *c, sd_bus_message *call,
+                      unsigned *ret_mib, sd_bus_error *error)
+{
+    struct broker *b = s->broker;
+
+    *ret_mib = auth_is_unlimited(c) ? 0 : kept_measure_call(call);
+    return *ret_mib == 0
+               ? 0
+               : kept_check(&b->kept, c->uid, flight_count_file_mib(b, c->uid), *ret_mib, error);
+}
+
 /* An answer may be a megabyte of memory, and is kept until it is read. */
 static int check_room(const struct broker *b, struct tracer *t, pid_t pid, sd_bus_error *error)
 {
@@ -188,12 +215,15 @@ static int forward(struct session *s, struct caller *c, struct tracer *t, pid_t 
 {
     _cleanup_(routed_freep) struct routed *d = NULL;
     _cleanup_bus_message_ sd_bus_message *m = NULL;
+    unsigned file_mib = 0;
     size_t n_bytes = 0;
     int r;
 
     r = check_room(s->broker, t, pid, error);
     if (r >= 0)
         r = check_size(s, c, call, &n_bytes, error);
+    if (r >= 0)
+        r = check_file(s, c, call, &file_mib, error);
     if (r < 0)
         return r;
     r = copy_call(t, call, &m);
@@ -211,6 +241,8 @@ static int forward(struct session *s, struct caller *c, struct tracer *t, pid_t 
     r = flight_begin(s->broker, t, s->uid, n_bytes, &d->flight);
     if (r < 0)
         return r;
+    d->flight->file_uid = c->uid;
+    d->flight->file_mib = file_mib;
     r = tracer_call(t, m, s->broker->tracer_timeout_usec, pid, on_answer, d);
     if (r < 0)
         return tracer_explain(r, pid, error);

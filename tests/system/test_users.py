@@ -3,6 +3,7 @@
 being asked, at their limits; what they trace, and what the journal has of it."""
 
 import json
+import os
 
 import cases
 import client
@@ -102,7 +103,7 @@ class Limits(Users):
     def setUp(self):
         super().setUp()
         self.machine.write(DROP_IN, "[Limits]\nSessionsMax=2\nTraceesMax=3\nTracersMax=2\nBreakpointsMax=1\n"
-                                    "ThreadsMax=6\nFlightKiBMax=64\nObserveMSecMax=1\n")
+                                    "ThreadsMax=6\nFlightKiBMax=64\nKeptMiBMax=2\nObserveMSecMax=1\n")
         self.addCleanup(self.machine.remove, DROP_IN)
 
     def test_limits_of_the_configuration_are_each_users(self):
@@ -153,9 +154,18 @@ class Limits(Users):
                           client.options())
         self.assert_limit("FlightKiBMax", process.call, "WriteMemory", "tay", 0, bytes(65537))
         process.call("WriteMemory", "tay", process.thread(tracee.inside).registers()["rsp"] - 4096, bytes(512))
+        self.assert_files_are_bounded(process, process.thread(tracee.inside).registers()["rsp"])
         bobs = self.tracee(PROGRAM, user=BOB)
         observed = session.attach(bobs.inside, access="observe")
         self.assertTrue(cases.wait_until(lambda: self.is_refused(observed.interrupt), 10))
+
+    def assert_files_are_bounded(self, process, address):
+        call = (process.call, "ReadMemoryFD", "a(tt)", [(address, 64)])
+        fds = [call[0](*call[1:]) for _ in range(2)]
+        self.assert_limit("KeptMiBMax", *call)
+        for fd in fds:
+            os.close(fd)
+        self.assertTrue(cases.wait_until(lambda: not self.is_refused(lambda: os.close(call[0](*call[1:]))), 10))
 
     def is_refused(self, function):
         """Some time of it comes back while it is not used."""

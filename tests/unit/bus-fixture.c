@@ -24,6 +24,7 @@ static sd_bus *start(int fd)
 
     assert_return_code(sd_bus_new(&bus), 0);
     assert_return_code(sd_bus_set_fd(bus, fd, fd), 0);
+    assert_return_code(sd_bus_negotiate_fds(bus, true), 0);
     return bus;
 }
 
