@@ -30,7 +30,7 @@ static int check_call(const struct session *s, const struct caller *c, sd_bus_me
     int r;
 
     r = auth_check(c, s, call, error);
-    return r < 0 ? r : measure_check(call, MEASURE_ATTACH, &size, error);
+    return r < 0 ? r : measure_check(call, MEASURE_CALL, &size, error);
 }
 
 /* Who is sent the session's events was authorised for what it traces, but not for this. */
@@ -237,7 +237,7 @@ static int join(struct session *s, struct caller *c, sd_bus_message *call,
 int attach_check_first(const struct caller *c, sd_bus_message *call, sd_bus_error *error)
 {
     struct measure size;
-    int r = measure_check(call, MEASURE_ATTACH, &size, error);
+    int r = measure_check(call, MEASURE_CALL, &size, error);
 
     return r < 0 ? r : check_join(c, error);
 }

@@ -432,7 +432,7 @@ static int check_call(sd_bus_message *m, sd_bus_error *error)
     if (strlen(sd_bus_message_get_path(m)) >= PTRACED_PATH_MAX)
         return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_OBJECT,
                                 "There is no object with a path that long");
-    return measure_check(m, MEASURE_CALL, &size, error);
+    return measure_check(m, measure_limit_of(m), &size, error);
 }
 
 /* 0; 1: it is not answered; or an error. */

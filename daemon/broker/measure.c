@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bus-api/errors.h"
+#include "bus-api/macro.h"
 #include "daemon/broker/measure.h"
 
 #define BASIC_BYTES 8u
@@ -76,6 +77,20 @@ static int measure_rest(sd_bus_message *m, size_t max, struct measure *ret)
     return r;
 }
 
+enum measure_limit measure_limit_of(sd_bus_message *m)
+{
+    static const char *const large[] = {
+        "tay",   /* WriteMemory */
+        "say",   /* SetRegisterSet */
+        "a(tt)", /* ReadMemoryRanges, ReadMemoryFD */
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(large); i++)
+        if (sd_bus_message_has_signature(m, large[i]))
+            return MEASURE_LARGE;
+    return MEASURE_CALL;
+}
+
 int measure_body(sd_bus_message *m, size_t max, struct measure *ret)
 {
     int r, rewound;
@@ -91,8 +106,8 @@ static const struct {
     size_t max;
 } limits[_MEASURE_MAX] = {
     [MEASURE_CALL] = {"CallKiBMax", CALL_BYTES_MAX},
+    [MEASURE_LARGE] = {"LargeCallKiBMax", LARGE_BYTES_MAX},
     [MEASURE_CONTINUE] = {"ContinueKiBMax", CONTINUE_BYTES_MAX},
-    [MEASURE_ATTACH] = {"AttachKiBMax", ATTACH_BYTES_MAX},
     [MEASURE_PERMIT] = {"PermitKiBMax", PERMIT_BYTES_MAX},
 };
 

@@ -72,6 +72,8 @@ class Flood(Policy):
                           syscalls=wire.Variant("at", [0] * 10000))
         self.assert_error("LimitExceeded", self.session.client.manager.call, "ListSessions", "ay", bytes(4 << 20))
         self.assert_error("LimitExceeded", self.session.client.manager.call, "ListSessions", "aay", [b""] * 400000)
+        error = self.assert_error("LimitExceeded", self.session.client.manager.call, "ListSessions", "ay", bytes(100 << 10))
+        self.assertIn("64 KiB", error.message)
         self.assert_error("LimitExceeded", self.session.call, "Continue", "a{sv}", options(mode="x" * 10000))
         # What is too long is not sent back.
         long = "x" * 60000

@@ -302,10 +302,13 @@ class OfMessages(Named):
     def test_calls(self):
         tracee, theirs = self.tracee_of(GAMES), self.session_of(NEWS, lifetime="persistent")
         session = self.session_of(GAMES)
+        process = session.attach(tracee.pid)
         for name, size, method, function in (
-                ("CallKiBMax", 1792, "ListSessions",
-                 lambda: session.client.manager.call("ListSessions", "ay", bytes(4 << 20))),
-                ("AttachKiBMax", 64, "AttachProcess",
+                ("LargeCallKiBMax", 1792, "WriteMemory",
+                 lambda: process.call("WriteMemory", "tay", 0, bytes(4 << 20))),
+                ("CallKiBMax", 64, "ListSessions",
+                 lambda: session.client.manager.call("ListSessions", "ay", bytes(100 << 10))),
+                ("CallKiBMax", 64, "AttachProcess",
                  lambda: session.attach(tracee.pid, syscalls=wire.Variant("at", [0] * 10000))),
                 ("ContinueKiBMax", 4, "Continue",
                  lambda: session.call("Continue", "a{sv}", options(mode="x" * 10000))),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "bus-api/errors.h"
@@ -97,11 +98,35 @@ static void too_much_is_an_error_that_names_the_method(void **state)
     assert_return_code(sd_bus_message_append_array_space(m, 'y', 65 * KIB, &bytes), 0);
     memset(bytes, 0, 65 * KIB);
     got = bus_fixture_pass(*state, m);
-    assert_true(measure_check(got, MEASURE_ATTACH, &size, &error) < 0);
+    assert_true(measure_check(got, MEASURE_CALL, &size, &error) < 0);
     assert_string_equal(error.name, PTRACED_ERROR_LIMIT_EXCEEDED);
     assert_non_null(strstr(error.message, "Test"));
-    assert_non_null(strstr(error.message, "AttachKiBMax"));
+    assert_non_null(strstr(error.message, "CallKiBMax"));
     assert_non_null(strstr(error.message, "64 KiB"));
+}
+
+static enum measure_limit limit_of(void *fixture, const char *types, ...)
+{
+    _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(fixture);
+    va_list ap;
+    int r;
+
+    va_start(ap, types);
+    r = sd_bus_message_appendv(m, types, ap);
+    va_end(ap);
+    assert_return_code(r, 0);
+    return measure_limit_of(bus_fixture_pass(fixture, m));
+}
+
+static void only_what_is_in_few_pieces_may_be_large(void **state)
+{
+    assert_int_equal(limit_of(*state, "tay", UINT64_C(0), 0), MEASURE_LARGE);
+    assert_int_equal(limit_of(*state, "say", "", 0), MEASURE_LARGE);
+    assert_int_equal(limit_of(*state, "a(tt)", 0), MEASURE_LARGE);
+    assert_int_equal(limit_of(*state, ""), MEASURE_CALL);
+    assert_int_equal(limit_of(*state, "a(yy)", 0), MEASURE_CALL);
+    assert_int_equal(limit_of(*state, "tayay", UINT64_C(0), 0, 0), MEASURE_CALL);
+    assert_int_equal(limit_of(*state, "ta(yy)", UINT64_C(0), 0), MEASURE_CALL);
 }
 
 int main(void)
@@ -116,6 +141,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_empty_counts_too, bus_fixture_setup,
                                         bus_fixture_teardown),
         cmocka_unit_test_setup_teardown(nothing_is_nothing, bus_fixture_setup,
+                                        bus_fixture_teardown),
+        cmocka_unit_test_setup_teardown(only_what_is_in_few_pieces_may_be_large, bus_fixture_setup,
                                         bus_fixture_teardown),
         cmocka_unit_test_setup_teardown(too_much_is_an_error_that_names_the_method,
                                         bus_fixture_setup, bus_fixture_teardown),
