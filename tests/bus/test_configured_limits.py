@@ -59,10 +59,13 @@ class Sampler(threading.Thread):
         super().__init__()
         self.pid = pid
         self.raised = 0
-        self.over = threading.Event()
+        self.looks, self.over = threading.Event(), threading.Event()
         self.start()
+        self.looks.wait(20)
 
     def run(self):
+        """In such a class itself, or it would look too late where others want the processors."""
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(2))
         before, was_raised = time.monotonic(), False
         while not self.over.is_set():
             is_raised = os.sched_getscheduler(self.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
@@ -70,6 +73,7 @@ class Sampler(threading.Thread):
             if was_raised and is_raised:
                 self.raised += (now - before) * 1000
             before, was_raised = now, is_raised
+            self.looks.set()
             time.sleep(0.0005)
 
     def end(self):
