@@ -28,6 +28,8 @@ struct routed {
     struct session *session;
     sd_bus_message *call;
     pid_t pid;
+    bool is_permitted;   /* for one program: permit.h */
+    uint64_t n_executed; /* then */
     struct flight *flight;
 };
 
@@ -112,6 +114,29 @@ static void set_releaser(const struct routed *d, const struct caller *c)
         attachment_set_releaser(a, c);
 }
 
+/* The process may have executed another program before the tracer had the call. */
+static int check_program(const struct routed *d, sd_bus_error *error)
+{
+    const struct attachment *a = attachment_find(d->session, d->pid, d->tracer);
+
+    if (!d->is_permitted || (a && a->n_executed == d->n_executed))
+        return 0;
+    return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
+                             "Process %d has executed another program since polkit was asked "
+                             "about it, or is no longer traced; try again",
+                             d->pid);
+}
+
+static int answer_call(struct routed *d, sd_bus_message *answer, sd_bus_error *error)
+{
+    int r = check_program(d, error);
+
+    if (r >= 0)
+        return copy_answer(d, answer, error);
+    tell_refusal(d, error);
+    return r;
+}
+
 static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *userdata)
 {
     _cleanup_(routed_freep) struct routed *d = userdata;
@@ -134,7 +159,7 @@ static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *u
         return;
     if (error && error->message)
         charge_error(d, error);
-    r = error ? sd_bus_reply_method_error(d->call, error) : copy_answer(d, answer, &failure);
+    r = error ? sd_bus_reply_method_error(d->call, error) : answer_call(d, answer, &failure);
     audit_failed(caller_of(d->session->broker, d->call), d->call, r, &failure);
     if (r < 0)
         sd_bus_reply_method_errno(d->call, r, &failure);
@@ -210,11 +235,14 @@ static int check_room(const struct broker *b, struct tracer *t, pid_t pid, sd_bu
     return limit_check(LIMIT_UNREAD, unread, error);
 }
 
-static int forward(struct session *s, struct caller *c, struct tracer *t, pid_t pid,
-                   sd_bus_message *call, sd_bus_error *error)
+static int forward(struct caller *c, const struct attachment *a, sd_bus_message *call,
+                   sd_bus_error *error)
 {
     _cleanup_(routed_freep) struct routed *d = NULL;
     _cleanup_bus_message_ sd_bus_message *m = NULL;
+    struct session *s = a->session;
+    struct tracer *t = a->tracee->tracer;
+    pid_t pid = a->pid;
     unsigned file_mib = 0;
     size_t n_bytes = 0;
     int r;
@@ -237,6 +265,8 @@ static int forward(struct session *s, struct caller *c, struct tracer *t, pid_t 
         .session = session_ref(s),
         .call = sd_bus_message_ref(call),
         .pid = pid,
+        .is_permitted = c->permits.memory,
+        .n_executed = a->n_executed,
     };
     r = flight_begin(s->broker, t, s->uid, n_bytes, &d->flight);
     if (r < 0)
@@ -289,7 +319,7 @@ static int route(struct session *s, struct caller *c, const struct ptraced_path 
     if (!a)
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_ATTACHED,
                                  "Session %s does not trace process %d", s->id, path->pid);
-    return forward(s, c, a->tracee->tracer, path->pid, call, error);
+    return forward(c, a, call, error);
 }
 
 static int refuse_path(struct broker *b, struct caller *c, sd_bus_message *call,

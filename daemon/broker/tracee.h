@@ -38,7 +38,7 @@ struct attachment {
     uid_t uid;              /* the same, the real one; (uid_t)-1: unknown, or it has ended */
     uint64_t since_usec;    /* CLOCK_MONOTONIC; 0: a broker before us knew */
     char *executable;       /* which it executes, escaped; NULL: unknown */
-    uint64_t n_executed;    /* since, of what takes no other grant */
+    uint64_t n_executed;    /* other ones since, of which none took another grant */
     bool is_asked_about;    /* polkit is, for what it has just executed (renew.h) */
     char *releaser;         /* the unique name of who is letting it go; NULL: nobody */
     uid_t releaser_uid;     /* its user */

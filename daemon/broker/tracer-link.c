@@ -233,7 +233,7 @@ static int on_executed(struct tracer *t, struct session *s, sd_bus_message *m)
     a = attachment_find(s, (pid_t)pid, t);
     if (!a)
         return 0;
-    a->n_executed++;
+    a->n_executed += strcmp(a->executable ? a->executable : "", executable) != 0;
     return attachment_set_executable(a, executable);
 }
 

@@ -49,7 +49,7 @@ int files_method_open_maps(sd_bus_message *m, void *userdata, sd_bus_error *erro
     r = image_open(p, "maps", O_RDONLY, &fd);
     if (r < 0)
         return memory_explain(error, r, p->pidref.pid, "open the maps");
-    return memory_reply_fd(m, fd);
+    return memory_reply_opened(m, userdata, fd);
 }
 
 int files_method_read_maps(sd_bus_message *m, void *userdata, sd_bus_error *error)

@@ -269,5 +269,5 @@ int memory_method_open(sd_bus_message *m, void *userdata, sd_bus_error *error)
     r = memory_open(p, writable, &fd);
     if (r < 0)
         return memory_explain(error, r, p->pidref.pid, "open the memory");
-    return memory_reply_fd(m, fd);
+    return memory_reply_opened(m, userdata, fd);
 }

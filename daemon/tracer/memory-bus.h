@@ -49,3 +49,6 @@ int memory_check_range(uint64_t address, uint64_t size, sd_bus_error *error);
 int memory_reply_bytes(sd_bus_message *m, const void *bytes, size_t size);
 /* Takes the descriptor over. */
 int memory_reply_fd(sd_bus_message *m, int fd);
+/* The same. The broker, which has asked whether it may be opened, is first told what the process
+ * executes now: there may have been an exec of which nobody has heard yet. */
+int memory_reply_opened(sd_bus_message *m, struct tracer *t, int fd);

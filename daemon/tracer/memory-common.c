@@ -8,6 +8,7 @@
 #include "bus-api/macro.h"
 #include "daemon/trace/engine.h"
 #include "daemon/tracer/memory-bus.h"
+#include "daemon/tracer/tracer.h"
 
 int memory_find(sd_bus_message *m, struct tracer *t, struct process **ret, sd_bus_error *error)
 {
@@ -82,4 +83,13 @@ int memory_reply_fd(sd_bus_message *m, int fd)
 
     close(fd);
     return r;
+}
+
+int memory_reply_opened(sd_bus_message *m, struct tracer *t, int fd)
+{
+    struct process_object o = {0};
+
+    if (objects_find_process(t, sd_bus_message_get_path(m), &o, NULL) >= 0)
+        tracer_tell_executable(o.session, o.attachment->process);
+    return memory_reply_fd(m, fd);
 }

@@ -63,18 +63,21 @@ static void on_process_added(struct session *core, pid_t pid, pid_t parent, void
                                  executable ? executable : "");
 }
 
-static void on_executed(struct session *core, pid_t pid, void *userdata)
+void tracer_tell_executable(const struct tracer_session *s, const struct process *p)
 {
-    _cleanup_free_string_ char *executable =
-        tracer_read_executable(session_find(core, pid)->process);
-    const struct tracer_session *s = core->userdata;
-    struct tracer *t = userdata;
+    _cleanup_free_string_ char *executable = tracer_read_executable(p);
+    struct tracer *t = s->tracer;
 
     if (!t->bus)
         return;
     t->output_pending = true;
     (void)sd_bus_emit_signal(t->bus, PTRACED_TRACER_PATH, PTRACED_TRACER_INTERFACE, "Executed",
-                             "sus", s->id, (uint32_t)pid, executable ? executable : "");
+                             "sus", s->id, (uint32_t)p->pidref.pid, executable ? executable : "");
+}
+
+static void on_executed(struct session *core, pid_t pid, void *userdata)
+{
+    tracer_tell_executable(core->userdata, session_find(core, pid)->process);
 }
 
 static void on_process_removed(struct session *core, pid_t pid, enum removal why, void *userdata)

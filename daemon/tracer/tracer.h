@@ -64,6 +64,9 @@ struct tracer_session *tracer_find_session(const struct tracer *t, const char *i
 /* What a process executes, escaped; NULL: it cannot be told. */
 char *tracer_read_executable(const struct process *p);
 
+/* Tells the broker that, by the signal Executed. */
+void tracer_tell_executable(const struct tracer_session *s, const struct process *p);
+
 /* `max` is how much of each the user may have, as the broker says. -EUSERS: of QUOTA_USERS others
  * there are sessions here. */
 int tracer_add_session(struct tracer *t, const char *id, uid_t uid, bool queue,

@@ -154,6 +154,31 @@ class Opening(Policy):
         error = self.assert_error("NotPermitted", session.client.reply, serial)
         self.assertIn("executed another program", error.message)
 
+    def test_permission_ends_with_an_exec_before_the_tracer_comes_to_it(self):
+        """Be the call the first thing that it sees, or the exec."""
+        tracee = self.tracee_of(GAMES, source="executes")
+        session = self.session_of(GAMES)
+        process = session.attach(tracee.pid)
+        tracer = self.service.tracer_of(tracee.pid)
+        current = tracee.program
+        for i in range(min(harness.rounds(), 10)):
+            path = self.program(f"program-{i}", "executes")
+            permitted = f"may use process {tracee.pid} ({current}): polkit allows"
+            os.kill(tracer, signal.SIGSTOP)
+            try:
+                serial = process.send("OpenMemory", "s", "read")
+                self.assert_wait(lambda text=permitted: text in self.service.daemons.logs().get("broker.log", ""),
+                                 "the call is on its way")
+                tracee.say(path)
+                self.assert_wait(lambda path=path: os.readlink(f"/proc/{tracee.pid}/exe") == path, "it executes")
+            finally:
+                os.kill(tracer, signal.SIGCONT)
+            with self.round(i):
+                self.assert_error("NotPermitted", session.client.reply, serial)
+                self.assertEqual(tracee.listen(), "ready")
+                self.open(process, "OpenMemory", "s", "read")
+            current = path
+
     def test_who_has_proved_it_is_not_asked(self):
         tracee = self.tracee_of(NEWS, "other")
         with polkit.acting_as(NEWS):
