@@ -124,12 +124,13 @@ class Journal(Written):
         root.close()
         by_other = f"by user {pwd.getpwnam(GAMES).pw_uid} ({other.client.connection.name})"
         by_root = f"by user 0 ({root.client.connection.name})"
-        for tracee, end in zip(tracees, ("detached " + by_other, "detached", "detached " + by_root, "closed " + by_root)):
+        ends = ("detached " + by_other, "detached", "detached " + by_root, "closed " + by_root)
+        for tracee, end in zip(tracees, ends):
             self.assert_wait(lambda t=tracee, e=end: re.search(
                 rf"has released process {t.pid} after [0-9.]+ s: {re.escape(e)}$", self.log(), re.MULTILINE),
                 f"{tracee.program} is {end}; there is:\n{self.log()}")
-        self.assertEqual(self.log().count(f"User 0 ({root.client.connection.name}) may manage session {session.id}: it is "
-                                          "root"), 2)
+        told = f"User 0 ({root.client.connection.name}) may manage session {session.id}: it is root"
+        self.assertEqual(self.log().count(told), 2)
 
     def test_death_of_a_tracer_is_a_loss(self):
         tracee = self.tracee_of(GAMES)

@@ -196,8 +196,8 @@ class OfUsers(Entries, Users):
         self.assertIn("blocked-in-read", counted["PTRACED_EXECUTABLE"])
 
     def test_next_program_that_is_refused_has_its_reason(self):
-        self.rules(f'if (action.id == "{cases.NAME}.control-other" && action.lookup("executable").indexOf("executes") >= 0) '
-                   'return polkit.Result.YES;')
+        self.rules(f'if (action.id == "{cases.NAME}.control-other" && '
+                   'action.lookup("executable").indexOf("executes") >= 0) return polkit.Result.YES;')
         tracee = self.tracee("executes", user=BOB)
         session = self.client_of(ALICE).create_session()
         session.attach(tracee.inside)
