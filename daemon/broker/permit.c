@@ -554,7 +554,7 @@ static int refuse_meanwhile(const struct caller *c, sd_bus_message *m, const str
     return r;
 }
 
-/* Nobody is asked, but a descriptor of memory is for good. */
+/* Nobody is asked, but a descriptor is for good; one of a mapped file is root's alone. */
 static void tell_opened(const struct caller *c, sd_bus_message *m, const char *by)
 {
     const struct permits memory = {.memory = true};
@@ -569,7 +569,8 @@ static void tell_opened(const struct caller *c, sd_bus_message *m, const char *b
         .access = access_of(m, &memory),
     };
 
-    if (a && opens_memory(m))
+    if (a && (opens_memory(m) ||
+              sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "OpenMappedFile")))
         audit_permitted(c, &q);
 }
 

@@ -368,6 +368,14 @@ class Permissions(Written):
         os.close(self.new_session().attach(any_.pid).call("OpenMaps"))
         self.assert_logged("User 0 ", f"may use process {any_.pid} ({any_.program}): it is root")
 
+    def test_mapped_file_that_root_opens(self):
+        tracee = self.tracee_of(NEWS)
+        process = self.new_session().attach(tracee.pid)
+        with open(f"/proc/{tracee.pid}/maps") as f:
+            text = int(next(line for line in f if line.endswith(tracee.program + "\n")).split("-")[0], 16)
+        os.close(process.call("OpenMappedFile", "t", text))
+        self.assert_logged("User 0 ", f"may use process {tracee.pid} ({tracee.program}): it is root")
+
     def test_last_events(self):
         tracee = self.tracee_of(GAMES, "allowed")
         session = self.session_of(NEWS, lifetime="persistent")
