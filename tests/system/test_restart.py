@@ -133,6 +133,25 @@ class Stop(Case):
         # Nobody has called the socket meanwhile, which would have started the keeper again.
         self.assertFalse(cases.wait_until(self.ours, 0.5))
 
+    def test_stop_of_both_ends_a_tracer_that_hangs(self):
+        """It is killed, and repaired after; another one does not wait for that."""
+        (held, _, _), (other, _, _) = self.start(), self.start()
+        tracer = procfs.tracer_pid(held.pid)
+        self.assertNotEqual(procfs.tracer_pid(other.pid), tracer)
+        os.kill(tracer, signal.SIGSTOP)
+        self.assert_wait(lambda: procfs.state(tracer) in ("t", "T"), "the tracer stands")
+        started = time.monotonic()
+        self.machine.run("systemctl", "stop", "--no-block", BROKER, KEEPER)
+        self.assert_wait(lambda: not procfs.tracer_pid(other.pid), "the other one lets go")
+        self.assertEqual(procfs.tracer_pid(held.pid), tracer)
+        self.assert_released(other)
+        self.machine.run("systemctl", "stop", BROKER, KEEPER)
+        self.assertLess(time.monotonic() - started, STOP_SECONDS)
+        self.assert_released(held)
+        self.assertEqual(self.ours(), [])
+        self.assertEqual([(self.machine.show(unit, "ActiveState"), self.machine.show(unit, "Result"))
+                          for unit in (BROKER, KEEPER)], [("inactive", "success")] * 2)
+
     def test_stop_of_both_in_any_order(self):
         """A keeper that is stopped first leaves a broker that calls the socket for another one. It ends
         all the same; what has been started again is a keeper that nobody uses."""
