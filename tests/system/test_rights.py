@@ -28,7 +28,8 @@ DEFAULTS = [
     *(Row("own", access, place, access, ALICE if place == "at the seat" else "root")
       for access in ("observe", "control") for place in PLACES),
     *(Row(target, access, place, access + "-other", "root")
-      for target in ("another user's", "root's", "privileged", "unreadable", "in a user namespace")
+      for target in ("another user's", "root's", "privileged", "unreadable", "in a user namespace", "of another group",
+                     "with a capability")
       for access in ("observe", "control") for place in PLACES),
 ]
 
@@ -45,7 +46,15 @@ class Table(Users):
             "privileged": self.copy("privileged", 0o4755),
             "unreadable": self.copy("unreadable", 0o711),
             "in a user namespace": self.tracee(PROGRAM, user=ALICE, properties=["PrivateUsers=yes"]),
+            "of another group": self.dumpable(f"Group={BOB}"),
+            "with a capability": self.dumpable("AmbientCapabilities=CAP_NET_RAW"),
         }
+
+    def dumpable(self, setting):
+        """Whose files in /proc are root's where it is not: nothing but the setting makes it another's."""
+        tracee = self.tracee(PROGRAM, user=ALICE, properties=[setting])
+        self.assertEqual(os.stat(f"/proc/{tracee.pid}/status").st_uid, self.machine.account(ALICE).uid)
+        return tracee
 
     def copy(self, name, mode):
         path = self.machine.copy_tracee(PROGRAM, "/usr/local/bin/" + name, mode)

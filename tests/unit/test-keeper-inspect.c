@@ -87,6 +87,35 @@ static void test_self(void **state)
     close(fd);
 }
 
+static void differ_in_every_id(int ready_fd)
+{
+    if (setresgid(OTHER_ID, OTHER_ID + 1, OTHER_ID + 2) < 0 ||
+        setresuid(OTHER_ID + 3, OTHER_ID + 4, OTHER_ID + 5) < 0)
+        _exit(EXIT_FAILURE);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* which went with the ids */
+}
+
+/* Real, effective, saved: each of them has to be the caller's where a process is his own. */
+static void test_ids(void **state)
+{
+    struct inspection i;
+    pid_t pid;
+    int fd;
+
+    if (geteuid() != 0)
+        skip();
+    pid = start_child(differ_in_every_id);
+    fd = open_pidfd(pid, 0);
+    assert_int_equal(inspect(fd, 0, &i), 0);
+    for (unsigned n = 0; n < 3; n++) {
+        assert_int_equal(i.gids[n], OTHER_ID + n);
+        assert_int_equal(i.uids[n], OTHER_ID + 3 + n);
+    }
+    inspection_done(&i);
+    end_child(pid);
+    close(fd);
+}
+
 static void test_not_a_pidfd(void **state)
 {
     struct inspection i = {.pid = 1};
@@ -383,6 +412,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_self),
+        cmocka_unit_test(test_ids),
         cmocka_unit_test(test_not_a_pidfd),
         cmocka_unit_test(test_gone),
         cmocka_unit_test(test_zombie),
