@@ -47,6 +47,7 @@ struct audit_user {
 
     uint64_t refused_usec;   /* when it was last told that it is refused things */
     uint64_t call_usec;      /* the same of calls */
+    uint64_t missed_usec;    /* the same of those about what is not there */
     uint64_t listed_usec[2]; /* the same of lists that it is shown: its user's, and others' */
     unsigned n_refused;      /* counted, and not told yet */
     struct last_refusal last;
@@ -345,6 +346,13 @@ bool audit_user_call_refused(struct broker *b, uid_t uid, const struct audit_ref
     struct audit_user *u = user_get(b, uid);
 
     return !u || is_told(u, &u->call_usec, what);
+}
+
+bool audit_user_call_missed(struct broker *b, uid_t uid, const struct audit_refusal *what)
+{
+    struct audit_user *u = user_get(b, uid);
+
+    return !u || is_told(u, &u->missed_usec, what);
 }
 
 bool audit_user_permitted(struct broker *b, uid_t uid)

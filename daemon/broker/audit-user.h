@@ -48,6 +48,8 @@ int audit_user_session(struct broker *b, uid_t uid, sd_bus_error *error);
 bool audit_user_refused(struct broker *b, uid_t uid, const struct audit_refusal *what);
 /* The same of a call that was wrong, or one too many: it takes no place of what polkit refuses. */
 bool audit_user_call_refused(struct broker *b, uid_t uid, const struct audit_refusal *what);
+/* The same of a call about what is not there, as processes end at any time. */
+bool audit_user_call_missed(struct broker *b, uid_t uid, const struct audit_refusal *what);
 bool audit_user_followed(struct broker *b, uid_t uid);
 bool audit_user_permitted(struct broker *b, uid_t uid);
 /* The same, to see a list; which, the action says. One that is refused takes no other refusal's

@@ -117,7 +117,8 @@ static const struct attachment *find_object(const struct caller *c, const struct
     return s && path->pid > 0 ? attachment_find(s, path->pid, NULL) : NULL;
 }
 
-void audit_call_refused(const struct caller *c, sd_bus_message *call, const char *why)
+static void tell_call(const struct caller *c, sd_bus_message *call, const char *why,
+                      bool (*is_due)(struct broker *, uid_t, const struct audit_refusal *))
 {
     _cleanup_free_string_ char *object = NULL;
     struct audit_refusal refusal = {
@@ -133,7 +134,7 @@ void audit_call_refused(const struct caller *c, sd_bus_message *call, const char
         refusal.pid = path.pid;
         refusal.executable = a ? a->executable : NULL;
     }
-    if (!is_told(c->broker) || !audit_user_call_refused(c->broker, c->uid, &refusal))
+    if (!is_told(c->broker) || !is_due(c->broker, c->uid, &refusal))
         return;
     object = describe_object(&path, refusal.executable);
     begin_refusal(&e, c, refusal.action, why);
@@ -147,6 +148,11 @@ void audit_call_refused(const struct caller *c, sd_bus_message *call, const char
                        refusal.action, object ? object : "", why);
 }
 
+void audit_call_refused(const struct caller *c, sd_bus_message *call, const char *why)
+{
+    tell_call(c, call, why, audit_user_call_refused);
+}
+
 static bool is_refusal(const struct caller *c, const sd_bus_error *error)
 {
     if (sd_bus_error_has_name(error, PTRACED_ERROR_LIMIT_EXCEEDED))
@@ -156,10 +162,20 @@ static bool is_refusal(const struct caller *c, const sd_bus_error *error)
                                   PTRACED_ERROR_NO_SUCH_SESSION);
 }
 
+/* It may have been there a moment ago, or never. */
+static bool is_missing(const struct caller *c, const sd_bus_error *error)
+{
+    return !auth_is_unlimited(c) &&
+           sd_bus_error_has_names(error, SD_BUS_ERROR_UNKNOWN_OBJECT, PTRACED_ERROR_NO_SUCH_PROCESS,
+                                  PTRACED_ERROR_NO_SUCH_THREAD, PTRACED_ERROR_NOT_ATTACHED);
+}
+
 int audit_failed(const struct caller *c, sd_bus_message *call, int r, const sd_bus_error *error)
 {
     if (r < 0 && c && is_refusal(c, error))
         audit_call_refused(c, call, error->message);
+    else if (r < 0 && c && is_missing(c, error))
+        tell_call(c, call, error->message, audit_user_call_missed);
     return r;
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What is written about who traces what."""
 
+import contextlib
 import os
 import pwd
 import re
@@ -26,6 +27,18 @@ class Written(Policy):
 
     def assert_refusal_logged(self, user, *parts):
         self.assert_logged(f"User {pwd.getpwnam(user).pw_uid} ", "refused", *parts)
+
+    @contextlib.contextmanager
+    def unanswered(self, session, send):
+        """polkit is being asked about the call, which is what `send` returns the number of."""
+        os.kill(self.service.polkit.pid, signal.SIGSTOP)
+        try:
+            serial = send()
+            session.client.manager.call("GetSession", "s", session.id) # it has come along,
+            self.new_session().attach(self.tracee_of(NEWS, "else").pid) # and what the keeper is asked first, too
+            yield serial
+        finally:
+            os.kill(self.service.polkit.pid, signal.SIGCONT)
 
     def proof_of(self, user, pid):
         with polkit.acting_as(user):
@@ -60,6 +73,40 @@ class BadInput(Written):
 
     def test_session_that_was_guessed(self):
         self.refused("NoSuchSession", self.other.manager.call, "GetSession", "s", "s17")
+
+    def test_process_that_was_guessed(self):
+        self.refused("NotAttached", self.other.create_session().process(self.traced.pid).kill)
+
+    def test_thread_that_was_guessed(self):
+        tracee = self.tracee_of(NEWS)
+        process = self.other.create_session().attach(tracee.pid, access="observe")
+        self.refused("NoSuchThread", process.thread(self.traced.pid).call, "GetRegisters")
+        self.assert_refusal_logged(NEWS, f"GetRegisters of process {tracee.pid} ({tracee.program})")
+
+    def test_path_that_was_guessed(self):
+        self.refused("org.freedesktop.DBus.Error.UnknownObject", self.other.call, self.session.path + "/nothing",
+                     "org.ptraced.Tracer1.Process", "Kill")
+
+    def test_process_that_has_ended(self):
+        gone = self.tracee_of(NEWS)
+        gone.quit()
+        gone.wait()
+        self.refused("NoSuchProcess", self.other.create_session().attach, gone.pid)
+
+    def test_process_that_ends_while_polkit_is_asked(self):
+        tracee, session = self.tracee_of(GAMES, "allowed"), self.other.create_session()
+        with self.unanswered(session, lambda: session.send("AttachProcess", "ua{sv}", tracee.pid, options())) as serial:
+            tracee.quit()
+            tracee.wait()
+        self.refused("NoSuchProcess", self.other.reply, serial)
+
+    def test_what_is_not_there_takes_no_place_of_another_refusal(self):
+        for _ in range(20):
+            self.assert_error("NotAttached", self.other.create_session().process(self.traced.pid).kill)
+        self.refused("InvalidOption", self.other.create_session, name=3)
+        self.assertEqual(self.log().count("refused Kill of"), 1)
+        self.assert_wait(lambda: f"User {pwd.getpwnam(NEWS).pw_uid} was refused 19 more times" in self.log(),
+                         "they are counted", 40)
 
     def test_option_of_another_type(self):
         self.refused("InvalidOption", self.other.create_session, name=3)
@@ -220,15 +267,9 @@ class Attaching(Written):
         session = self.session_of(NEWS, lifetime="persistent")
         session.attach(tracee.pid, proof=self.proof_of("root", tracee.pid)) # as who may trace it could have it
         again = self.service.connect_as(NEWS).session(session.id)
-        os.kill(self.service.polkit.pid, signal.SIGSTOP)
-        try:
-            serial = again.send("AuthorizeProcess", "ua{sv}", tracee.pid, options())
-            again.client.manager.call("GetSession", "s", session.id) # it has come along,
-            self.new_session().attach(self.tracee_of(NEWS, "b").pid) # and what the keeper is asked first, too
+        with self.unanswered(again, lambda: again.send("AuthorizeProcess", "ua{sv}", tracee.pid, options())) as serial:
             tracee.say(self.program("another"))
             self.assertEqual(tracee.listen(), "ready")
-        finally:
-            os.kill(self.service.polkit.pid, signal.SIGCONT)
         error = self.assert_error("NotPermitted", again.client.reply, serial)
         self.assertIn("no longer what polkit was asked about", error.message)
         self.assert_refusal_logged(NEWS, f"process {tracee.pid} ({tracee.program})", "refused Attach")
@@ -359,6 +400,15 @@ class Permissions(Written):
                                        "org.ptraced.Tracer1.open-memory")
         self.assert_logged(self.games, f"may not use process {kept.pid} ({kept.program}): refused "
                                        "org.ptraced.Tracer1.open-memory")
+
+    def test_memory_of_what_is_replaced_while_polkit_is_asked(self):
+        tracee, session = self.tracee_of(GAMES, "opened"), self.session_of(GAMES)
+        process = session.attach(tracee.pid)
+        with self.unanswered(session, lambda: process.send("OpenMaps")) as serial:
+            process.detach()
+        error = self.assert_error("NotAttached", session.client.reply, serial)
+        self.assertIn("polkit was asked about", error.message)
+        self.assert_refusal_logged(GAMES, f"OpenMaps of process {tracee.pid} ", error.message)
 
     def test_memory_of_who_is_not_asked(self):
         mine, any_ = self.tracee_of(NEWS, "mine"), self.tracee_of(NEWS, "any")
