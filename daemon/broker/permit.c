@@ -18,14 +18,13 @@
 #include "daemon/broker/clearance.h"
 #include "daemon/broker/limits.h"
 #include "daemon/broker/measure.h"
+#include "daemon/broker/permit-call.h"
 #include "daemon/broker/permit.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/requester.h"
 #include "daemon/broker/session.h"
 #include "daemon/broker/target.h"
 #include "daemon/broker/tracee.h"
-
-#define PROPERTIES "org.freedesktop.DBus.Properties"
 
 struct permit_wait {
     struct list permit_waits; /* of the caller */
@@ -66,44 +65,6 @@ static void wait_free(struct permit_wait *w)
 }
 
 /* ---- What a call takes ---------------------------------------------------------------------- */
-
-static bool is_list(sd_bus_message *m)
-{
-    return sd_bus_message_is_method_call(m, PTRACED_MANAGER_INTERFACE, "ListSessions") ||
-           sd_bus_message_is_method_call(m, PTRACED_MANAGER_INTERFACE, "ListTracees") ||
-           sd_bus_message_is_method_call(m, "org.freedesktop.DBus.ObjectManager",
-                                         "GetManagedObjects");
-}
-
-static bool ends(sd_bus_message *m)
-{
-    return sd_bus_message_is_method_call(m, PTRACED_SESSION_INTERFACE, "Close") ||
-           sd_bus_message_is_method_call(m, PTRACED_SESSION_INTERFACE, "DetachAll");
-}
-
-static bool manages(sd_bus_message *m)
-{
-    return ends(m) || sd_bus_message_is_method_call(m, PROPERTIES, "Get") ||
-           sd_bus_message_is_method_call(m, PROPERTIES, "GetAll");
-}
-
-/* Nobody is asked about what cannot be done. */
-static bool sets_limit(sd_bus_message *m, const char **ret_name, uint64_t *ret_value)
-{
-    bool sets = sd_bus_message_is_method_call(m, PTRACED_MANAGER_INTERFACE, "SetLimit") &&
-                strcmp(sd_bus_message_get_path(m), PTRACED_ROOT_PATH) == 0 &&
-                sd_bus_message_read(m, "st", ret_name, ret_value) > 0 &&
-                limit_check_change(*ret_name, *ret_value) >= 0;
-
-    (void)sd_bus_message_rewind(m, true);
-    return sets;
-}
-
-static bool opens_memory(sd_bus_message *m)
-{
-    return sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "OpenMemory") ||
-           sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "OpenMaps");
-}
 
 static struct session *session_of(const struct caller *c, sd_bus_message *m, pid_t *ret_pid)
 {
@@ -364,25 +325,6 @@ static int ask_first(struct permit_wait *w, sd_bus_error *error)
 
 /* ---- What it is about ----------------------------------------------------------------------- */
 
-/* Of OpenMemory its mode; one that it has not will be refused. */
-static const char *access_of(sd_bus_message *m, const struct permits *wanted)
-{
-    const char *mode = NULL;
-
-    if (wanted->events)
-        return PTRACED_ACCESS_OBSERVE;
-    if (wanted->manage)
-        return sd_bus_message_is_method_call(m, PROPERTIES, NULL) ? PTRACED_ACCESS_LIST
-                                                                  : PTRACED_ACCESS_MANAGE;
-    if (!sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "OpenMemory"))
-        return PTRACED_MEMORY_READ;
-    if (sd_bus_message_read(m, "s", &mode) < 0)
-        mode = NULL;
-    (void)sd_bus_message_rewind(m, true);
-    return mode && strcmp(mode, PTRACED_MEMORY_READ) == 0 ? PTRACED_MEMORY_READ
-                                                          : PTRACED_MEMORY_READ_WRITE;
-}
-
 static int note_process(struct permit_wait *w, const struct attachment *a)
 {
     const struct clearance *clearance = clearance_find(w->caller, a);
@@ -463,8 +405,8 @@ static int put_by(struct caller *c, sd_bus_message *m, const struct permits *wan
     w->message = sd_bus_message_ref(m);
     w->wanted = *wanted;
     w->user = c->uid;
-    w->access = access_of(m, wanted);
-    if (sets_limit(m, &limit, &w->value)) {
+    w->access = permit_call_access(m, wanted);
+    if (permit_call_sets_limit(m, &limit, &w->value)) {
         w->limit = strdup(limit);
         if (!w->limit) {
             wait_free(w);
@@ -566,10 +508,10 @@ static void tell_opened(const struct caller *c, sd_bus_message *m, const char *b
         .session = s ? s->id : "",
         .pid = pid,
         .executable = a ? a->executable : NULL,
-        .access = access_of(m, &memory),
+        .access = permit_call_access(m, &memory),
     };
 
-    if (a && (opens_memory(m) ||
+    if (a && (permit_call_opens_memory(m) ||
               sd_bus_message_is_method_call(m, PTRACED_PROCESS_INTERFACE, "OpenMappedFile")))
         audit_permitted(c, &q);
 }
@@ -581,7 +523,7 @@ static void tell_root(const struct caller *c, sd_bus_message *m)
     const struct audit_question q = {.action = PTRACED_AUDIT_ROOT, .session = s ? s->id : ""};
 
     tell_opened(c, m, PTRACED_AUDIT_ROOT);
-    if (s && pid == 0 && s->uid != c->uid && ends(m))
+    if (s && pid == 0 && s->uid != c->uid && permit_call_ends(m))
         audit_permitted(c, &q);
 }
 
@@ -616,22 +558,23 @@ int permit_first(struct caller *c, sd_bus_message *m, sd_bus_error *error)
     if (r != 0)
         return r;
     s = session_of(c, m, &pid);
-    opens = s && pid > 0 && opens_memory(m);
+    opens = s && pid > 0 && permit_call_opens_memory(m);
     a = opens ? attachment_find(s, pid, NULL) : NULL;
     if (opens && !a)
         c->permits.memory = auth_may_use_all(c, s); /* to be told that it does not trace that */
     opens = a && auth_may_use(c, a);
     if (opens && a->is_asked_about)
         return refuse_meanwhile(c, m, a, error);
-    if (is_list(m))
+    if (permit_call_is_list(m))
         want_lists(c, &wanted);
     else if (opens && clearance_find(c, a)->right == ATTACH_PROVEN) {
         tell_opened(c, m, PTRACED_OPTION_PROOF);
         c->permits.memory = true;
     } else
-        wanted = (struct permits){.memory = opens,
-                                  .manage = (s && pid == 0 && s->uid != c->uid && manages(m)) ||
-                                            sets_limit(m, &limit, &value)};
+        wanted = (struct permits){
+            .memory = opens,
+            .manage = (s && pid == 0 && s->uid != c->uid && permit_call_manages(m)) ||
+                      permit_call_sets_limit(m, &limit, &value)};
     return wants(&wanted) ? put_by(c, m, &wanted, s, opens ? a : NULL, error) : 0;
 }
 
