@@ -13,19 +13,23 @@ import unittest
 import cases
 import client
 import procfs
-from cases import BROKER, KEEPER, SOCKET
+import wire
+from cases import BROKER, KEEPER, SOCKET, Shared
 from machine import Inside, Machine, Unavailable
 from service import wait_until
 from test_journal import message_ids
+from users import ALICE, ASK_ME, BOB, NOT_PERMITTED, PROGRAM, Users
 
 SOURCE = os.environ.get("PTRACED_SOURCE_DIR", os.path.join(os.path.dirname(__file__), "..", ".."))
-ALICE = "alice"
+DROP_IN = "/etc/ptraced/ptraced.conf.d/50-test.conf"
 NAMES = ("libptraced0", "ptraced", "libptraced-dev")
 TOP = ("LICENSE", "README.md", "bus-api", "client", "daemon", "debian", "docs", "meson.build", "meson_options.txt",
        "tests", "tools", "units")
 
 
-class Package(unittest.TestCase):
+class Packaged(unittest.TestCase):
+    """The packages are built once."""
+
     folder = None
     missing = None
 
@@ -33,16 +37,18 @@ class Package(unittest.TestCase):
     def setUpClass(cls):
         for program in ("dpkg-buildpackage", "dh", "lintian"):
             if not shutil.which(program):
-                cls.missing = f"{program} is not installed"
+                Packaged.missing = f"{program} is not installed"
                 return
-        cls.folder = tempfile.mkdtemp(prefix="ptraced-package-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.build()
+        if not Packaged.folder:
+            Packaged.folder = tempfile.mkdtemp(prefix="ptraced-package-")
+            unittest.addModuleCleanup(shutil.rmtree, cls.folder)
+            cls.build()
 
     def setUp(self):
         """Each is skipped, and counted."""
         if self.missing:
             self.skipTest(self.missing)
+        super().setUp()
 
     @classmethod
     def build(cls):
@@ -61,26 +67,33 @@ class Package(unittest.TestCase):
         (path,) = glob.glob(os.path.join(self.folder, name + "_*.deb"))
         return path
 
-    def test_lintian_finds_no_error(self):
-        (changes,) = glob.glob(os.path.join(self.folder, "*.changes"))
-        done = subprocess.run(["lintian", "--allow-root", "--no-tag-display-limit", changes], capture_output=True,
-                              text=True, timeout=300, check=False)
-        self.assertEqual([line for line in done.stdout.splitlines() if line.startswith("E:")], [], done.stderr)
-
-    def boot(self):
+    def boot_bare(self):
+        """A system that has the packages' files, and a build of nothing else."""
         try:
             machine = Machine(with_build=False)
         except Unavailable as e:
             self.skipTest(f"no system can be booted: {e}")
-        self.addCleanup(lambda: self.assertEqual(machine.end(), []))
         for name in NAMES:
             shutil.copy2(self.package(name), machine.root + f"/opt/{name}.deb")
-        machine.run("useradd", "--create-home", ALICE)
         return machine
 
     @staticmethod
     def install(machine):
         machine.run("dpkg", "--install", *(f"/opt/{name}.deb" for name in NAMES), timeout=60)
+
+
+class Package(Packaged):
+    def boot(self):
+        machine = self.boot_bare()
+        self.addCleanup(lambda: self.assertEqual(machine.end(), []))
+        machine.run("useradd", "--create-home", ALICE)
+        return machine
+
+    def test_lintian_finds_no_error(self):
+        (changes,) = glob.glob(os.path.join(self.folder, "*.changes"))
+        done = subprocess.run(["lintian", "--allow-root", "--no-tag-display-limit", changes], capture_output=True,
+                              text=True, timeout=300, check=False)
+        self.assertEqual([line for line in done.stdout.splitlines() if line.startswith("E:")], [], done.stderr)
 
     @staticmethod
     def version(machine):
@@ -278,6 +291,72 @@ class Package(unittest.TestCase):
         for tracee in tracees:
             self.assertEqual(tracee.runs_free(), [])
 
+
+class Installed(Packaged, Users):
+    """Who is not root, on what the packages have installed: rules, dialogs, limits and the bus are those of the
+    system, and nothing else was set up."""
+
+    def setUp(self):
+        if not self.missing and not Shared.machine:
+            Shared.machine = self.boot_bare()
+            unittest.addModuleCleanup(Shared.end)
+            self.install(Shared.machine)
+        super().setUp()
+
+    def assert_attaches(self, who, tracee, **values):
+        session = self.attach(who, tracee, **values)
+        self.assertNotEqual(procfs.tracer_pid(tracee.pid), 0)
+        session.close()
+
+    def test_bus_starts_it_for_a_user(self):
+        self.assertFalse(self.machine.is_active(BROKER))
+        self.assertEqual(list(self.client_of(ALICE).list_sessions()), [])
+        self.assertTrue(self.machine.is_active(BROKER))
+
+    def test_without_a_rule_nothing_is_permitted_unasked(self):
+        who = self.client_of(ALICE)
+        for user, suffix in ((ALICE, ""), (BOB, "-other"), (None, "-other")):
+            tracee = self.tracee(PROGRAM, user=user)
+            for access in ("observe", "control"):
+                self.assertEqual(self.refusal(who, tracee, access=access), (ASK_ME, access + suffix))
+
+    def test_rules_permit_and_forbid(self):
+        self.rules(f'''
+            if (action.id == "{cases.NAME}.control") return polkit.Result.YES;
+            if (action.id == "{cases.NAME}.observe") return polkit.Result.NO;
+            if (action.id == "{cases.NAME}.observe-other" && subject.user == "{BOB}") return polkit.Result.YES;''')
+        who, mine, roots = self.client_of(ALICE), self.tracee(PROGRAM, user=ALICE), self.tracee(PROGRAM)
+        self.assert_attaches(who, mine)
+        self.assertEqual(self.refusal(who, mine, access="observe"), (NOT_PERMITTED, "observe"))
+        self.assertEqual(self.refusal(who, roots, access="observe"), (ASK_ME, "observe-other"))
+        self.assert_attaches(self.client_of(BOB), roots, access="observe")
+
+    def test_dialog_asks_whom_it_should(self):
+        who = self.at("at the seat")
+        agent = self.agent(who)
+        for user, action, asked in ((ALICE, "control", ALICE), (BOB, "control-other", "root")):
+            tracee = self.tracee(PROGRAM, user=user)
+            session = who.create_session()
+            who.flags |= wire.ALLOW_INTERACTION
+            serial = session.send("AttachProcess", "ua{sv}", tracee.inside, client.options())
+            who.flags &= ~wire.ALLOW_INTERACTION
+            agent.agree(self.dialog(agent, action, asked))
+            who.reply(serial)
+            self.assertNotEqual(procfs.tracer_pid(tracee.pid), 0)
+            session.close()
+
+    def test_limit_of_a_drop_in_is_kept(self):
+        self.machine.write(DROP_IN, "[Limits]\nSessionsMax=1\n")
+        self.addCleanup(self.machine.remove, DROP_IN)
+        who = self.client_of(ALICE)
+        who.create_session()
+        with self.assertRaises(wire.Error) as caught:
+            who.create_session()
+        self.assertEqual(caught.exception.name, client.ERROR + "LimitExceeded")
+        self.assertIn("SessionsMax", caught.exception.message)
+
+
+del Users
 
 if __name__ == "__main__":
     cases.main()
