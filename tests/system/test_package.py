@@ -131,6 +131,13 @@ class Package(Packaged):
                            "-path", "/var/lib/dpkg", "-o", "-path", "/var/log", ")", "-prune", "-o",
                            "-name", "*ptrace[cd]*", "-print").split()
 
+    def test_needs_what_it_asks(self):
+        """Who wants no recommended packages has polkit all the same, without which nobody could be asked."""
+        depends = subprocess.run(["dpkg-deb", "--field", self.package("ptraced"), "Depends"], capture_output=True,
+                                 text=True, timeout=60, check=True).stdout
+        names = {one.split()[0] for one in depends.split(", ")}
+        self.assertLessEqual({"polkitd", "systemd", "default-dbus-system-bus"}, names)
+
     def test_works_when_it_is_installed_and_leaves_nothing(self):
         machine = self.boot()
         self.assertEqual(self.left(machine), [])
@@ -162,6 +169,7 @@ class Package(Packaged):
         self.assertEqual(tracee.runs_free(), [])
         self.assert_wait(lambda: not any(machine.running(name) for name in
                                          ("ptraced", "ptraced-keeper", "ptraced-tracer")), "all has ended")
+        uid = machine.account("ptraced").uid
         for unit in (BROKER, KEEPER, SOCKET):
             self.assertEqual((machine.show(unit, "LoadState"), machine.show(unit, "ActiveState")),
                              ("not-found", "inactive"), unit)
@@ -173,6 +181,9 @@ class Package(Packaged):
         self.assertEqual(set(self.left(machine)), {"/etc/ptraced", *conffiles})
         machine.run("dpkg", "--purge", *NAMES, timeout=60)
         self.assertEqual(self.left(machine), [])
+        # The user stays, locked, so that nobody else comes to what bears its id.
+        self.assertEqual(machine.account("ptraced").uid, uid)
+        self.assertEqual(machine.run("passwd", "--status", "ptraced").split()[1], "L")
         self.assertEqual(machine.run("systemctl", "list-units", "--failed", "--plain", "--no-legend"), "")
 
     def test_user_traces_what_the_kernel_would_let_him(self):
