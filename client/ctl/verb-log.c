@@ -64,7 +64,7 @@ static void add_looks(struct command *command, const struct options *o, char lin
     add(command, outputs[o->json]);
     if (o->no_pager)
         add(command, "--no-pager");
-    if (o->no_legend || o->quiet)
+    if (o->quiet) /* with it nobody is told what he may not read */
         add(command, "--quiet");
     if (o->lines > 0) {
         snprintf(lines, 32, "--lines=%llu", (unsigned long long)o->lines);

@@ -20,6 +20,10 @@ def message_ids():
         return {kind.lower(): value for kind, value in re.findall(r"PTRACED_AUDIT_(\w+)_ID \"(\w+)\"", f.read())}
 
 
+# What journalctl says to who may not read it.
+HINT = r"(?i)not seeing messages|no journal files were opened|permission"
+
+
 class Entries(cases.Case):
     """What the tests of it share."""
 
@@ -80,8 +84,9 @@ class Journal(Entries):
         self.assertNotIn("forged", self.machine.run("ptracectl", "--no-pager", "log"))
 
     def test_who_may_not_read_the_journal_is_told_so(self):
-        done = self.machine.try_run_as("nobody", "ptracectl", "--no-pager", "log")
-        self.assertRegex(done.stdout + done.stderr, r"(?i)not seeing messages|no journal files were opened|permission")
+        for options in ((), ("--no-legend",)):
+            done = self.machine.try_run_as("nobody", "ptracectl", "--no-pager", *options, "log")
+            self.assertRegex(done.stderr, HINT)
 
     def test_refusal_is_an_entry(self):
         session = self.new_session()
@@ -230,6 +235,18 @@ class OfUsers(Entries, Users):
         (grant,), (counted,) = self.entries("grant"), self.entries("permits")
         self.assertEqual((grant["PTRACED_ACTION"], counted["PTRACED_COUNT"]), (cases.NAME + ".list-other", "19"))
         self.assertIn("was permitted something 19 more times", self.machine.run("ptracectl", "--no-pager", "log"))
+
+    def test_who_may_read_his_own_journal_alone_is_told_so(self):
+        """It opens, and has nothing of the service's."""
+        self.machine.try_run_as(ALICE, "logger", "hers")
+        self.new_session().attach(self.tracee("blocked-in-read").inside)
+        self.entries("attach")
+        hers = self.machine.try_run_as(ALICE, "journalctl", "--no-pager", "--quiet")
+        self.assertIn("hers", hers.stdout)
+        for options in ((), ("--no-legend",)):
+            done = self.machine.try_run_as(ALICE, "ptracectl", "--no-pager", *options, "log")
+            self.assertNotIn("traces process", done.stdout)
+            self.assertRegex(done.stderr, HINT)
 
     def kinds_of(self, session):
         names = {number: kind for kind, number in message_ids().items()}
