@@ -7,7 +7,9 @@ import signal
 import time
 
 import harness
+import polkit
 import procfs
+import wire
 from client import options
 from policy import GAMES, NEWS, Policy, Service
 
@@ -139,6 +141,43 @@ class Refused(Case):
         self.execute("allowed-too", mode=0o4755)
         self.assertEqual(self.next_exec(session).kind, "lost")
         self.assert_runs_on_without_us()
+
+
+class WithAnAgent(Case):
+    """Somebody sits there who could be asked, and the caller lets himself be."""
+
+    def setUp(self):
+        super().setUp()
+        self.agent = polkit.Agent(polkit.Listener.open(self.service.bus_socket),
+                                  wire.Connection.open(self.service.bus_socket), polkit.ourselves(GAMES))
+        self.addCleanup(self.agent.close)
+        self.session = self.session_of(GAMES)
+        self.session.client.flags |= wire.ALLOW_INTERACTION
+
+    def assert_no_dialog(self):
+        """Though one is shown where the same is asked for otherwise."""
+        other = self.tracee_of(NEWS, "asked-about")
+        serial = self.session.send("AttachProcess", "ua{sv}", other.pid, options())
+        question = self.agent.next_question()
+        self.assertEqual(question.action, "org.ptraced.Tracer1.control-other")
+        self.assertIn("/asked-about", question.message)
+        self.agent.dismiss(question)
+        self.assert_error("NotPermitted", self.session.client.reply, serial)
+        self.assertEqual(list(self.agent.bus.calls), [])
+
+    def test_program_that_a_rule_would_ask_about_is_lost_without_a_dialog(self):
+        self.attach(self.session)
+        self.execute("another")
+        self.assertEqual(self.next_exec(self.session).kind, "lost")
+        self.assert_runs_on_without_us()
+        self.assert_no_dialog()
+
+    def test_program_that_a_rule_allows_is_kept_without_a_dialog(self):
+        self.attach(self.session)
+        self.execute("allowed-too")
+        self.assertEqual(self.next_exec(self.session).kind, "exec")
+        self.assertEqual(self.watched.listen(), "ready")
+        self.assert_no_dialog()
 
 
 class ForOneOfTwo(Case):
