@@ -448,6 +448,24 @@ class WhereNobodyTraces(Written):
         self.assert_refusal_logged(GAMES, f"process {tracee.pid} ", "kernel.yama.ptrace_scope is 3")
 
 
+class PowerlessService(YamaService):
+    """Whose tracers the kernel forbids what it forbids all of them at that scope."""
+
+    def keeper_command(self):
+        return ["setpriv", "--inh-caps=-sys_ptrace", "--bounding-set=-sys_ptrace", *super().keeper_command()]
+
+
+class WhereNotEvenRootTraces(Written):
+    service_class = PowerlessService
+
+    def test_kernels_refusal_names_the_setting(self):
+        """root's attach is the kernel's to refuse."""
+        tracee = self.tracee_of(GAMES)
+        error = self.assert_error("NotSupported", self.new_session().attach, tracee.pid)
+        self.assertIn("kernel.yama.ptrace_scope is 3", error.message)
+        self.assert_runs_free(tracee)
+
+
 del Policy, Written
 
 if __name__ == "__main__":
