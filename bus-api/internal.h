@@ -7,14 +7,14 @@
  * takes another number for both interfaces. docs/architecture.md tells the protocol in prose. */
 
 #define PTRACED_KEEPER_PATH "/org/ptraced/Keeper"
-#define PTRACED_KEEPER_INTERFACE "org.ptraced.Internal2.Keeper"
+#define PTRACED_KEEPER_INTERFACE "org.ptraced.Internal3.Keeper"
 
 /* Has one method, Retire, which is the same in every version: everything is released, and the
  * keeper ends. */
 #define PTRACED_RETIRE_INTERFACE "org.ptraced.Internal"
 
 #define PTRACED_TRACER_PATH "/org/ptraced/Tracer"
-#define PTRACED_TRACER_INTERFACE "org.ptraced.Internal2.Tracer"
+#define PTRACED_TRACER_INTERFACE "org.ptraced.Internal3.Tracer"
 
 /* ThreadEvents that a tracer may send ahead of the broker's Credit, per session. */
 #define PTRACED_STREAM_WINDOW 256u

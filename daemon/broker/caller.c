@@ -152,8 +152,8 @@ static bool is_one_too_many(const struct caller *c)
 #define OWN_PLACES 32u
 
 /* Where all places are taken the bus is asked about so many at a time, of whom that little is put
- * by. */
-#define BEYOND_MAX 256u
+ * by. The system bus lets a user have 256 connections, and these are more. */
+#define BEYOND_MAX 512u
 #define BEYOND_CALLS 4u
 
 /* What those are answered who find no place is not counted for anybody: there is an end to it,

@@ -12,7 +12,7 @@ int flight_begin(struct broker *b, struct tracer *t, uid_t uid, size_t n_bytes, 
 
     if (!f)
         return -ENOMEM;
-    *f = (struct flight){.tracer = t, .uid = uid, .n_bytes = n_bytes};
+    *f = (struct flight){.tracer = t, .uid = uid, .n_bytes = n_bytes, .number = t->wire.n_sent};
     list_append(&b->flights, &f->of_broker);
     list_append(&t->flights, &f->of_tracer);
     *ret = f;
@@ -33,10 +33,10 @@ void flight_linger(struct flight *f)
     f->lingers = true;
 }
 
-void flights_end(struct tracer *t)
+void flights_end(struct tracer *t, uint64_t number)
 {
     LIST_FOREACH(struct flight, f, &t->flights, of_tracer)
-        if (f->lingers)
+        if (f->lingers && f->number < number)
             flight_end(f);
 }
 

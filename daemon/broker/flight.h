@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "daemon/broker/list.h"
@@ -25,10 +26,11 @@ struct flight {
     size_t n_bytes;
     uid_t file_uid;    /* of the caller, who may be another user */
     unsigned file_mib; /* 0: it asks for no file, or nobody counts that */
+    uint64_t number;   /* of the call (wire.h) */
     bool lingers;      /* it has timed out */
 };
 
-/* 0, or -ENOMEM. */
+/* For the call that is sent next. 0, or -ENOMEM. */
 int flight_begin(struct broker *b, struct tracer *t, uid_t uid, size_t n_bytes,
                  struct flight **ret);
 
@@ -38,8 +40,9 @@ void flight_end(struct flight *f);
 /* The call has timed out: it ends when the tracer has taken what it was sent. */
 void flight_linger(struct flight *f);
 
-/* The tracer has answered a call, or goes: those that linger end. */
-void flights_end(struct tracer *t);
+/* The tracer has answered the call of that number, and takes them in their order: those before it
+ * that linger end; with UINT64_MAX, for it goes, all that do. */
+void flights_end(struct tracer *t, uint64_t number);
 
 /* Of all that is under way for a user. */
 size_t flight_count_bytes(struct broker *b, uid_t uid);

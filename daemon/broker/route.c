@@ -122,8 +122,8 @@ static int check_program(const struct routed *d, sd_bus_error *error)
     if (!d->is_permitted || (a && a->n_executed == d->n_executed))
         return 0;
     return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
-                             "Process %d has executed another program since polkit was asked "
-                             "about it, or is no longer traced; try again",
+                             "Process %d has executed another program since this was permitted, "
+                             "or is no longer traced; try again",
                              d->pid);
 }
 
@@ -146,8 +146,6 @@ static void on_answer(sd_bus_message *answer, const sd_bus_error *error, void *u
     d->tracer->n_routed--;
     if (error && sd_bus_error_has_name(error, PTRACED_ERROR_TIMED_OUT))
         flight_linger(TAKE_PTR(d->flight));
-    else
-        flights_end(d->tracer);
     if (answer && !d->session->closed &&
         sd_bus_message_is_method_call(d->call, PTRACED_PROCESS_INTERFACE, "Detach"))
         events_forget(d->session, d->pid);

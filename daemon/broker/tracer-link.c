@@ -99,6 +99,11 @@ int tracer_explain(int r, pid_t pid, sd_bus_error *error)
     return sd_bus_error_setf(error, PTRACED_ERROR_TRACER_GONE, GONE_TEXT, whose);
 }
 
+static void tracer_answered(struct wire *w, uint64_t number)
+{
+    flights_end(tracer_of(w), number);
+}
+
 static void tracer_settled(struct wire *w)
 {
     tracer_settle(tracer_of(w));
@@ -160,6 +165,7 @@ static void tracer_gone(struct wire *w)
 
 static const struct wire_ops tracer_ops = {
     .no_answer = tracer_no_answer,
+    .answered = tracer_answered,
     .settled = tracer_settled,
     .gone = tracer_gone,
 };
@@ -393,7 +399,7 @@ void tracer_free(struct tracer *t)
 
     list_remove(&t->tracers);
     wire_close(&t->wire);
-    flights_end(t);
+    flights_end(t, UINT64_MAX);
     drop_tracees(t, t->has_died ? "tracer" : NULL);
     while ((share = LIST_FIRST(&t->shares, struct share, of_tracer))) {
         struct session *s = share->session;

@@ -12,6 +12,7 @@
 struct wire_call {
     struct list calls;
     struct wire *wire;
+    uint64_t number;
     sd_bus_slot *slot;
     sd_bus_message *held; /* waits until the connection is ready */
     uint64_t timeout_usec;
@@ -66,13 +67,15 @@ static bool is_synthetic(sd_bus_message *m)
 static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
     struct wire_call *c = userdata;
+    bool is_error = sd_bus_message_is_method_error(m, NULL);
 
-    if (!sd_bus_message_is_method_error(m, NULL))
-        call_finish(c, m, NULL);
-    else if (is_synthetic(m))
+    if (is_error && is_synthetic(m)) {
         call_fail(c, sd_bus_is_open(c->wire->bus) > 0);
-    else
-        call_finish(c, NULL, sd_bus_message_get_error(m));
+        return 1;
+    }
+    if (c->wire->ops->answered)
+        c->wire->ops->answered(c->wire, c->number);
+    call_finish(c, is_error ? NULL : m, sd_bus_message_get_error(m));
     return 1;
 }
 
@@ -129,6 +132,7 @@ int wire_call(struct wire *w, sd_bus_message *m, uint64_t timeout_usec, pid_t ab
         return -ENOMEM;
     *c = (struct wire_call){
         .wire = w,
+        .number = w->n_sent++,
         .timeout_usec = timeout_usec,
         .about = about,
         .callback = callback,

@@ -19,6 +19,8 @@ struct wire;
 struct wire_ops {
     /* Writes the error for a call that got no answer, `about` as given to wire_call(). */
     void (*no_answer)(struct wire *w, bool timed_out, pid_t about, sd_bus_error *error);
+    /* The other side has answered the call of that number; before the callback. May be NULL. */
+    void (*answered)(struct wire *w, uint64_t number);
     /* The last call under way has been answered. May end the wire. */
     void (*settled)(struct wire *w);
     /* The other side has closed. May end the wire. */
@@ -29,6 +31,7 @@ struct wire {
     sd_bus *bus;
     const struct wire_ops *ops;
     struct list calls;
+    uint64_t n_sent;  /* the number of the next call */
     unsigned n_calls; /* counts a call until its callback has returned */
     bool closing;     /* callbacks are told so; none may open it again */
 };

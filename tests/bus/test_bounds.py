@@ -263,6 +263,23 @@ class Files(Keeping):
         self.address = address
         self.read(process=other)
 
+    def test_what_has_timed_out_ends_with_any_later_answer(self):
+        """Here with that of the session's end, at a tracer that goes on for another session."""
+        session = self.session_of(GAMES)
+        other, address = self.attach(session, "second")
+        session.attach(self.process.pid)
+        tracer = self.service.tracer_of(self.process.pid)
+        os.kill(tracer, signal.SIGSTOP)
+        try:
+            serial = self.process.send("ReadMemoryFD", "a(tt)", [(self.address, self.SIZE)] * 2)
+            self.assert_error("TimedOut", self.session.client.reply, serial, timeout=60)
+            self.assert_full(other.call, "ReadMemoryFD", "a(tt)", [(address, self.SIZE)])
+        finally:
+            os.kill(tracer, signal.SIGCONT)
+        self.session.close()
+        self.address = address
+        self.read(process=other)
+
     def outcome(self, function):
         try:
             function()

@@ -8,7 +8,7 @@ import harness
 import procfs
 from service import BUILD, SystemService
 
-OURS, THEIRS = b"org.ptraced.Internal2", b"org.ptraced.Internal1"
+OURS, THEIRS = b"org.ptraced.Internal3", b"org.ptraced.Internal2"
 
 
 class FormerService(SystemService):
