@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Attaching and letting go, again and again, while threads come and go."""
 
+import errno
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -441,6 +443,23 @@ while time.monotonic() < end:
 
 
 class BusyMachine(harness.OnTheBus):
+    def setUp(self):
+        super().setUp()
+        # Two that run side by side would have the processor for longer than an interrupt waits for it.
+        turn = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(turn.close)
+        self.assert_wait(lambda: self.is_bound(turn), "no other one takes the processor", timeout=60)
+
+    @staticmethod
+    def is_bound(sock):
+        try:
+            sock.bind("\0ptraced-test-takes-a-processor")
+        except OSError as e:
+            if e.errno != errno.EADDRINUSE:
+                raise
+            return False
+        return True
+
     def hog(self):
         """Until it ends by itself, or with the test."""
         process = subprocess.Popen([sys.executable, "-c", HOG], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
