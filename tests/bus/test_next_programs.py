@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import client
 import harness
 import polkit
 import procfs
@@ -62,6 +63,19 @@ class Case(Policy):
             yield
         finally:
             os.kill(self.service.polkit.pid, signal.SIGCONT)
+
+    def assert_asked_about(self, process):
+        """It stands, and its tracer knows: what it executes next is out of reach."""
+        self.assert_stands()
+        self.assert_wait(lambda: self.is_refused(process.list_threads), "polkit is asked")
+
+    def is_refused(self, call):
+        try:
+            call()
+        except wire.Error as e:
+            self.assertEqual(e.name, client.ERROR + "NotPermitted")
+            return True
+        return False
 
     def assert_stands(self):
         """In its exec stop: the new program says nothing."""
@@ -198,7 +212,6 @@ class ForOneOfTwo(Case):
         self.assert_error("NotPermitted", again.process(self.watched.pid).list_threads)
         self.assertEqual(again.events_for(0.1), [])
 
-
     def test_calls_that_came_meanwhile_are_not_made_good(self):
         session, _ = self.attach(self.session_of(GAMES, lifetime="persistent"))
         session.call("Subscribe")
@@ -207,7 +220,7 @@ class ForOneOfTwo(Case):
         theirs = again.process(self.watched.pid)
         with self.silent_polkit():
             self.execute("for-one")
-            self.assert_stands()
+            self.assert_asked_about(theirs)
             serials = [theirs.send("GetCommandLine"), theirs.send("Kill"), theirs.send("Interrupt")]
             again.get("Lifetime")  # they have come along
         self.assertEqual(self.next_exec(session).kind, "exec")
@@ -240,7 +253,7 @@ class Meanwhile(Case):
         session, process = self.attach()
         with self.silent_polkit():
             self.execute("allowed-too")
-            self.assert_stands()
+            self.assert_asked_about(process)
             serial = session.send("Interrupt")
             session.get("Lifetime")
         self.assertEqual(self.next_exec(session).kind, "exec")
@@ -267,7 +280,7 @@ class Meanwhile(Case):
             serial = process.send("OpenMemory", "s", "read")
             session.get("Lifetime")
             self.execute("allowed-too")
-            self.assert_stands()
+            self.assert_asked_about(process)
         self.assert_error("NotAttached", session.client.reply, serial)
         self.assertEqual(self.next_exec(session).kind, "exec")
 
@@ -307,10 +320,10 @@ class Meanwhile(Case):
             self.assert_runs_on_without_us()
 
     def test_process_is_killed(self):
-        session, _ = self.attach()
+        session, process = self.attach()
         with self.silent_polkit():
             self.execute("allowed-too")
-            self.assert_stands()
+            self.assert_asked_about(process)
             os.kill(self.watched.pid, signal.SIGKILL)
             self.assertEqual(self.watched.wait(), -signal.SIGKILL)
             events = session.events_until(lambda e: e.kind in ("killed", "lost"))
@@ -327,7 +340,7 @@ class Meanwhile(Case):
         thread = process.thread(self.watched.pid)
         with self.silent_polkit():
             self.execute("allowed-too")
-            self.assert_stands()
+            self.assert_asked_about(process)
             os.kill(self.watched.pid, signal.SIGKILL)
             self.assertTrue(roots.events_until(lambda e: e.kind == "exit")[-1].stopped)
             for call in (process.list_threads, thread.registers, lambda: process.read_memory(0, 1)):
@@ -349,7 +362,7 @@ class Meanwhile(Case):
         theirs = roots.attach(self.watched.pid, stops=["exit"])
         with self.silent_polkit():
             self.execute("allowed-too")
-            self.assert_stands()
+            self.assert_asked_about(process)
             os.kill(self.watched.pid, signal.SIGKILL)
             roots.events_until(lambda e: e.kind == "exit")
             process.detach()
