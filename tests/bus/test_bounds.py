@@ -750,6 +750,8 @@ class WhilePolkitThinks(Policy):
         session = self.session_of(GAMES)
         serial = session.send("AttachProcess", "ua{sv}", tracee.pid, options())
         session.client.list_sessions()
+        # Whose it is is known now: the keeper has been asked about it before.
+        self.new_session().attach(self.tracee_of(GAMES, "second").pid)
         tracee.kill()
         os.kill(self.service.polkit.pid, signal.SIGCONT)
         self.assert_error("NoSuchProcess", session.client.reply, serial)
