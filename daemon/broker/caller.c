@@ -424,15 +424,16 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
                              2 * limit_value(LIMIT_USER_CALLERS), c->uid);
 }
 
-/* A path that is longer than any of ours would be in the error as well. */
-static int check_call(sd_bus_message *m, sd_bus_error *error)
+/* A path that is longer than any of ours would be in the error as well. Whose the call is may not
+ * be known yet; it comes here again when it is. */
+static int check_call(const struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
     struct measure size;
 
     if (strlen(sd_bus_message_get_path(m)) >= PTRACED_PATH_MAX)
         return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_OBJECT,
                                 "There is no object with a path that long");
-    return measure_check(m, measure_limit_of(m), &size, error);
+    return measure_check(m, measure_limit_of(m, !c->known || auth_is_unlimited(c)), &size, error);
 }
 
 /* 0; 1: it is not answered; or an error. */
@@ -462,7 +463,7 @@ static int admit(struct broker *b, struct caller *c, sd_bus_message *m, sd_bus_e
 
     if (c->beyond && !is_little(c, m))
         return refuse_stranger(b, ret_error);
-    r = check_call(m, ret_error);
+    r = check_call(c, m, ret_error);
     if (r < 0)
         return charge(c, m, NULL) == 1 ? 1 : r;
 

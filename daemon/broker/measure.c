@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "bus-api/errors.h"
-#include "bus-api/macro.h"
 #include "daemon/broker/measure.h"
 
 #define BASIC_BYTES 8u
+#define RANGES_BYTES_MAX (BASIC_BYTES + CALL_RANGES_MAX * 3u * BASIC_BYTES) /* a(tt) */
 
 static bool is_number(const char *contents)
 {
@@ -77,18 +77,14 @@ static int measure_rest(sd_bus_message *m, size_t max, struct measure *ret)
     return r;
 }
 
-enum measure_limit measure_limit_of(sd_bus_message *m)
+enum measure_limit measure_limit_of(sd_bus_message *m, bool unlimited)
 {
-    static const char *const large[] = {
-        "tay",   /* WriteMemory */
-        "say",   /* SetRegisterSet */
-        "a(tt)", /* ReadMemoryRanges, ReadMemoryFD */
-    };
-
-    for (size_t i = 0; i < ELEMENTSOF(large); i++)
-        if (sd_bus_message_has_signature(m, large[i]))
-            return MEASURE_LARGE;
-    return MEASURE_CALL;
+    if (sd_bus_message_has_signature(m, "a(tt)")) /* ReadMemoryRanges, ReadMemoryFD */
+        return unlimited ? MEASURE_LARGE : MEASURE_RANGES;
+    return sd_bus_message_has_signature(m, "tay")            /* WriteMemory */
+                   || sd_bus_message_has_signature(m, "say") /* SetRegisterSet */
+               ? MEASURE_LARGE
+               : MEASURE_CALL;
 }
 
 int measure_body(sd_bus_message *m, size_t max, struct measure *ret)
@@ -104,11 +100,13 @@ int measure_body(sd_bus_message *m, size_t max, struct measure *ret)
 static const struct {
     const char *name;
     size_t max;
+    const char *most;
 } limits[_MEASURE_MAX] = {
-    [MEASURE_CALL] = {"CallKiBMax", CALL_BYTES_MAX},
-    [MEASURE_LARGE] = {"LargeCallKiBMax", LARGE_BYTES_MAX},
-    [MEASURE_CONTINUE] = {"ContinueKiBMax", CONTINUE_BYTES_MAX},
-    [MEASURE_PERMIT] = {"PermitKiBMax", PERMIT_BYTES_MAX},
+    [MEASURE_CALL] = {"CallKiBMax", CALL_BYTES_MAX, "about 64 KiB"},
+    [MEASURE_RANGES] = {"CallRangesMax", RANGES_BYTES_MAX, "4096 ranges"},
+    [MEASURE_LARGE] = {"LargeCallKiBMax", LARGE_BYTES_MAX, "about 1792 KiB"},
+    [MEASURE_CONTINUE] = {"ContinueKiBMax", CONTINUE_BYTES_MAX, "about 4 KiB"},
+    [MEASURE_PERMIT] = {"PermitKiBMax", PERMIT_BYTES_MAX, "about 4 KiB"},
 };
 
 int measure_check(sd_bus_message *m, enum measure_limit which, struct measure *ret,
@@ -120,7 +118,6 @@ int measure_check(sd_bus_message *m, enum measure_limit which, struct measure *r
         return r;
     return sd_bus_error_setf(
         error, PTRACED_ERROR_LIMIT_EXCEEDED,
-        "The limit %s is reached: no more than about %zu KiB in a call of %s; use "
-        "several calls",
-        limits[which].name, limits[which].max / 1024, sd_bus_message_get_member(m));
+        "The limit %s is reached: no more than %s in a call of %s; use several calls",
+        limits[which].name, limits[which].most, sd_bus_message_get_member(m));
 }

@@ -75,6 +75,10 @@ class Flood(Policy):
         error = self.assert_error("LimitExceeded", self.session.client.manager.call, "ListSessions", "ay", bytes(100 << 10))
         self.assertIn("64 KiB", error.message)
         self.assert_error("LimitExceeded", self.session.call, "Continue", "a{sv}", options(mode="x" * 10000))
+        for member in ("ReadMemoryFD", "ReadMemoryRanges"):
+            self.assert_error("LimitExceeded", self.process.call, member, "a(tt)", [(0, 1)] * 4097)
+        self.assert_error("BadAddress", self.process.call, "ReadMemoryFD", "a(tt)", [(0, 1)] * 4096)
+        self.assertEqual(self.process.call("ReadMemoryRanges", "a(tt)", [(0, 1)] * 4096), [b""] * 4096)
         # What is too long is not sent back.
         long = "x" * 60000
         error = self.assert_error("InvalidOption", self.session.client.create_session, **{long: True})
@@ -350,13 +354,13 @@ class Latency(Policy):
                 self.assertRaises(wire.Error, one.reply, serial)
         return turn
 
-    def large_calls(self, destination):
-        """Of as many elements as there can be, made once."""
+    def large_calls(self, destination, signature, size):
+        """Of many elements, so many bytes, which are made once."""
         one = self.service.connect_as(GAMES)
-        signature, body = f"a({'y' * 8})", wire.Writer()
-        body.put("u", 8 * 22000)
+        body = wire.Writer()
+        body.put("u", size)
         body.align(8)
-        body.data += bytes(8 * 22000)
+        body.data += bytes(size)
         fields = {wire.PATH: client.ROOT, wire.INTERFACE: client.MANAGER, wire.MEMBER: "ListSessions",
                   wire.DESTINATION: destination, wire.SIGNATURE: signature}
 
@@ -430,9 +434,16 @@ class Latency(Policy):
     def test_flood_of_calls_by_one_user_does_not_double_what_another_waits(self):
         self.assert_at_most_doubled(lambda: self.calls(client.NAME), lambda: self.calls(self.FLOODED))
 
-    def test_flood_of_large_calls_is_the_bus_s_to_deal_with(self):
+    def assert_is_the_bus_s(self, signature, size):
         """Each is milliseconds of the bus's time, so few of the other's calls are taken and their times vary."""
-        self.assert_at_most_doubled(lambda: self.large_calls(client.NAME), lambda: self.large_calls(self.FLOODED), 10)
+        self.assert_at_most_doubled(lambda: self.large_calls(client.NAME, signature, size),
+                                    lambda: self.large_calls(self.FLOODED, signature, size), 10)
+
+    def test_flood_of_large_calls_is_the_bus_s_to_deal_with(self):
+        self.assert_is_the_bus_s(f"a({'y' * 8})", 8 * 22000)
+
+    def test_flood_of_ranges_is_too(self):
+        self.assert_is_the_bus_s("a(tt)", 16 * 65536)
 
     def test_flood_of_attaches_and_lists_does_not_either(self):
         tracee = self.tracee_of(GAMES, "other")

@@ -303,20 +303,22 @@ class OfMessages(Named):
         tracee, theirs = self.tracee_of(GAMES), self.session_of(NEWS, lifetime="persistent")
         session = self.session_of(GAMES)
         process = session.attach(tracee.pid)
-        for name, size, method, function in (
-                ("LargeCallKiBMax", 1792, "WriteMemory",
+        for name, most, method, function in (
+                ("LargeCallKiBMax", "about 1792 KiB", "WriteMemory",
                  lambda: process.call("WriteMemory", "tay", 0, bytes(4 << 20))),
-                ("CallKiBMax", 64, "ListSessions",
+                ("CallRangesMax", "4096 ranges", "ReadMemoryFD",
+                 lambda: process.call("ReadMemoryFD", "a(tt)", [(0, 1)] * 4097)),
+                ("CallKiBMax", "about 64 KiB", "ListSessions",
                  lambda: session.client.manager.call("ListSessions", "ay", bytes(100 << 10))),
-                ("CallKiBMax", 64, "AttachProcess",
+                ("CallKiBMax", "about 64 KiB", "AttachProcess",
                  lambda: session.attach(tracee.pid, syscalls=wire.Variant("at", [0] * 10000))),
-                ("ContinueKiBMax", 4, "Continue",
+                ("ContinueKiBMax", "about 4 KiB", "Continue",
                  lambda: session.call("Continue", "a{sv}", options(mode="x" * 10000))),
-                ("PermitKiBMax", 4, "Close",
+                ("PermitKiBMax", "about 4 KiB", "Close",
                  lambda: session.client.session(theirs.id).call("Close", "ay", bytes(5000)))):
             with self.subTest(name):
                 error = self.assert_limit(name, function)
-                self.assertIn(f"no more than about {size} KiB in a call of {method}; ", error.message)
+                self.assertIn(f"no more than {most} in a call of {method}; ", error.message)
 
     def test_observer_of_what_is_its_own(self):
         tracee = self.tracee_of(NEWS)

@@ -105,7 +105,28 @@ static void too_much_is_an_error_that_names_the_method(void **state)
     assert_non_null(strstr(error.message, "64 KiB"));
 }
 
-static enum measure_limit limit_of(void *fixture, const char *types, ...)
+static int check_ranges(void *fixture, unsigned n, sd_bus_error *error)
+{
+    _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(fixture);
+    struct measure size;
+
+    assert_return_code(sd_bus_message_open_container(m, 'a', "(tt)"), 0);
+    for (unsigned i = 0; i < n; i++)
+        assert_return_code(sd_bus_message_append(m, "(tt)", UINT64_C(0), UINT64_MAX), 0);
+    assert_return_code(sd_bus_message_close_container(m), 0);
+    return measure_check(bus_fixture_pass(fixture, m), MEASURE_RANGES, &size, error);
+}
+
+static void ranges_are_counted_exactly(void **state)
+{
+    _cleanup_bus_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+
+    assert_return_code(check_ranges(*state, CALL_RANGES_MAX, &error), 0);
+    assert_true(check_ranges(*state, CALL_RANGES_MAX + 1, &error) < 0);
+    assert_non_null(strstr(error.message, "no more than 4096 ranges in a call of Test"));
+}
+
+static enum measure_limit limit_of(void *fixture, bool unlimited, const char *types, ...)
 {
     _cleanup_bus_message_ sd_bus_message *m = bus_fixture_message(fixture);
     va_list ap;
@@ -115,18 +136,19 @@ static enum measure_limit limit_of(void *fixture, const char *types, ...)
     r = sd_bus_message_appendv(m, types, ap);
     va_end(ap);
     assert_return_code(r, 0);
-    return measure_limit_of(bus_fixture_pass(fixture, m));
+    return measure_limit_of(bus_fixture_pass(fixture, m), unlimited);
 }
 
 static void only_what_is_in_few_pieces_may_be_large(void **state)
 {
-    assert_int_equal(limit_of(*state, "tay", UINT64_C(0), 0), MEASURE_LARGE);
-    assert_int_equal(limit_of(*state, "say", "", 0), MEASURE_LARGE);
-    assert_int_equal(limit_of(*state, "a(tt)", 0), MEASURE_LARGE);
-    assert_int_equal(limit_of(*state, ""), MEASURE_CALL);
-    assert_int_equal(limit_of(*state, "a(yy)", 0), MEASURE_CALL);
-    assert_int_equal(limit_of(*state, "tayay", UINT64_C(0), 0, 0), MEASURE_CALL);
-    assert_int_equal(limit_of(*state, "ta(yy)", UINT64_C(0), 0), MEASURE_CALL);
+    assert_int_equal(limit_of(*state, false, "tay", UINT64_C(0), 0), MEASURE_LARGE);
+    assert_int_equal(limit_of(*state, false, "say", "", 0), MEASURE_LARGE);
+    assert_int_equal(limit_of(*state, false, "a(tt)", 0), MEASURE_RANGES);
+    assert_int_equal(limit_of(*state, true, "a(tt)", 0), MEASURE_LARGE);
+    assert_int_equal(limit_of(*state, false, ""), MEASURE_CALL);
+    assert_int_equal(limit_of(*state, false, "a(yy)", 0), MEASURE_CALL);
+    assert_int_equal(limit_of(*state, false, "tayay", UINT64_C(0), 0, 0), MEASURE_CALL);
+    assert_int_equal(limit_of(*state, false, "ta(yy)", UINT64_C(0), 0), MEASURE_CALL);
 }
 
 int main(void)
@@ -141,6 +163,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_empty_counts_too, bus_fixture_setup,
                                         bus_fixture_teardown),
         cmocka_unit_test_setup_teardown(nothing_is_nothing, bus_fixture_setup,
+                                        bus_fixture_teardown),
+        cmocka_unit_test_setup_teardown(ranges_are_counted_exactly, bus_fixture_setup,
                                         bus_fixture_teardown),
         cmocka_unit_test_setup_teardown(only_what_is_in_few_pieces_may_be_large, bus_fixture_setup,
                                         bus_fixture_teardown),
