@@ -5,6 +5,7 @@ upgraded under a live session, and removed."""
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ import wire
 from cases import BROKER, KEEPER, SOCKET, Shared
 from machine import Inside, Machine, Unavailable
 from service import wait_until
+from test_idle_exit import DROP_IN as IDLE_DROP_IN
 from test_journal import message_ids
 from users import ALICE, ASK_ME, BOB, NOT_PERMITTED, PROGRAM, Users
 
@@ -208,6 +210,20 @@ class Package(Packaged):
         self.addCleanup(others.kill)
         self.run_as_alice(machine, "ptracectl", "--no-ask-password", "attach", others.inside, status=4)
         self.assertEqual(others.runs_free(), [])
+
+    def test_ends_when_nobody_needs_it_and_is_there_again(self):
+        """Half a minute is too long for a test: the one setting is shorter."""
+        machine = self.boot()
+        self.install(machine)
+        command = machine.run("systemctl", "show", "--property=ExecStart", "--value", BROKER)
+        (words,) = re.findall(r"argv\[\]=(.*? --idle-exit=)30 ", command)
+        machine.write(IDLE_DROP_IN, f"[Service]\nExecStart=\nExecStart={words}1\n")
+        machine.run("systemctl", "daemon-reload")
+        for _ in range(2):
+            self.run_as_alice(machine, "ptracectl", "status")
+            self.assertEqual(machine.show(BROKER, "ActiveState"), "active")
+            self.assert_wait(lambda: machine.show(BROKER, "ActiveState") == "inactive", "it ends")
+            self.assertEqual(machine.show(BROKER, "Result"), "success")
 
     def test_journal_explains_what_it_has(self):
         """The catalog is the journal's without a further step."""
