@@ -425,15 +425,16 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 }
 
 /* A path that is longer than any of ours would be in the error as well. Whose the call is may not
- * be known yet; it comes here again when it is. */
+ * be known yet: it comes here again when it is, and until then one at a time may be root's. */
 static int check_call(const struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
+    bool unlimited = c->known ? auth_is_unlimited(c) : c->n_unchecked == 0;
     struct measure size;
 
     if (strlen(sd_bus_message_get_path(m)) >= PTRACED_PATH_MAX)
         return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_OBJECT,
                                 "There is no object with a path that long");
-    return measure_check(m, measure_limit_of(m, !c->known || auth_is_unlimited(c)), &size, error);
+    return measure_check(m, measure_limit_of(m, unlimited), &size, error);
 }
 
 /* 0; 1: it is not answered; or an error. */
@@ -456,26 +457,34 @@ static bool is_little(const struct caller *c, sd_bus_message *m)
            measure_body(m, PERMIT_BYTES_MAX, &size) >= 0 && size.n_fds == 0;
 }
 
+/* Whether it is the one that had been put by, which it is no more. */
+static bool is_its_turn(struct caller *c, const sd_bus_message *m)
+{
+    struct unchecked *next = LIST_FIRST(&c->unchecked, struct unchecked, calls);
+
+    if (!next || next->message != m)
+        return false;
+    c->n_unchecked--;
+    unchecked_free(next);
+    replay_next(c);
+    return true;
+}
+
 static int admit(struct broker *b, struct caller *c, sd_bus_message *m, sd_bus_error *ret_error)
 {
-    struct unchecked *next;
+    bool its_turn;
     int r;
 
     if (c->beyond && !is_little(c, m))
         return refuse_stranger(b, ret_error);
+    its_turn = is_its_turn(c, m);
     r = check_call(c, m, ret_error);
     if (r < 0)
         return charge(c, m, NULL) == 1 ? 1 : r;
 
-    next = LIST_FIRST(&c->unchecked, struct unchecked, calls);
-    if (!c->known || (next && next->message != m)) {
+    if (!its_turn && (!c->known || !list_empty(&c->unchecked))) {
         r = put_by(c, m, ret_error);
         return r < 0 && charge(c, m, NULL) == 1 ? 1 : r;
-    }
-    if (next) {
-        c->n_unchecked--;
-        unchecked_free(next);
-        replay_next(c);
     }
     list_remove(&c->callers);
     list_prepend(&b->callers, &c->callers);

@@ -88,6 +88,24 @@ class Flood(Policy):
         self.assertLess(len(error.message), 1000)
         self.assert_others_are_served()
 
+    def test_calls_go_on_after_one_of_who_was_not_known_that_was_too_much(self):
+        """Root's may have more ranges, so it is looked at again when it is known whose it was."""
+        one = self.service.connect_as(GAMES)
+        path = self.process.path
+        os.kill(self.broker, signal.SIGSTOP)
+        try: # so that all calls are there before the bus is asked whose they are
+            serials = [one.send(path, client.PROCESS, "ReadMemoryRanges", "a(tt)", [(0, 1)] * 4097) if many else
+                       one.manager.send("ListTracees") for many in (True, False, True, False)]
+            self.service.has_name(one.connection)
+        finally:
+            os.kill(self.broker, signal.SIGCONT)
+        for many, serial in zip((True, False, True, False), serials, strict=True):
+            if many:
+                self.assertIn("CallRangesMax", self.assert_error("LimitExceeded", one.reply, serial).message)
+            else:
+                one.reply(serial)
+        one.manager.call("ListTracees")
+
     def test_call_that_carries_descriptors_is_refused(self):
         null = os.open(os.devnull, os.O_RDONLY)
         self.addCleanup(os.close, null)
