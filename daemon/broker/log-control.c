@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <unistd.h>
 
+#include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/bus.h"
 #include "daemon/broker/caller.h"
@@ -16,8 +18,10 @@ static int check_caller(struct broker *b, sd_bus_message *m, sd_bus_error *error
 
     if (c->uid == 0 || c->uid == geteuid())
         return 0;
-    return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
-                             "User %u may not change what ptraced logs; only root may", c->uid);
+    sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED,
+                      "User %u may not change what ptraced logs; only root may", c->uid);
+    audit_call_refused(c, m, error->message);
+    return -EACCES;
 }
 
 static int get_level(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -35,7 +39,9 @@ static int set_level(sd_bus *bus, const char *path, const char *interface, const
     const char *name;
     int r, level;
 
-    r = sd_bus_message_read(value, "s", &name);
+    r = check_caller(b, value, error);
+    if (r >= 0)
+        r = sd_bus_message_read(value, "s", &name);
     if (r < 0)
         return r;
     level = log_level_from_string(name);
@@ -43,9 +49,6 @@ static int set_level(sd_bus *bus, const char *path, const char *interface, const
         return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
                                 "LogLevel is one of emerg, alert, crit, err, warning, notice, info "
                                 "and debug");
-    r = check_caller(b, value, error);
-    if (r < 0)
-        return r;
     b->log.level = level;
     return 0;
 }
@@ -66,16 +69,15 @@ static int set_target(sd_bus *bus, const char *path, const char *interface, cons
     const char *name;
     int r;
 
-    r = sd_bus_message_read(value, "s", &name);
+    r = check_caller(b, value, error);
+    if (r >= 0)
+        r = sd_bus_message_read(value, "s", &name);
     if (r < 0)
         return r;
     target = log_target_from_string(name);
     if (target == _LOG_TARGET_INVALID)
         return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
                                 "LogTarget is one of console, journal and null");
-    r = check_caller(b, value, error);
-    if (r < 0)
-        return r;
     b->log.target = target;
     return 0;
 }

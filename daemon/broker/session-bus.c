@@ -170,11 +170,10 @@ static int method_continue(sd_bus_message *m, void *userdata, sd_bus_error *erro
     int r;
 
     r = measure_check(m, MEASURE_CONTINUE, &size, error);
-    audit_failed(caller_of(s->broker, m), m, r, error);
     if (r >= 0)
         r = options_read(m, rules, ELEMENTSOF(rules), error);
     if (r < 0)
-        return r;
+        return audit_failed(caller_of(s->broker, m), m, r, error);
     r = auth_check(caller_of(s->broker, m), s, m, error);
     if (r < 0)
         return r;

@@ -50,6 +50,8 @@ class Written(Policy):
 class BadInput(Written):
     """What is refused is named, with what it was about and what its caller was told."""
 
+    WRONG = {"mode": wire.Variant("u", 3)}
+
     def refused(self, error, function, /, *args, **kwargs):
         message = self.assert_error(error, function, *args, **kwargs).message
         self.assert_refusal_logged(NEWS, message)
@@ -110,6 +112,21 @@ class BadInput(Written):
 
     def test_option_of_another_type(self):
         self.refused("InvalidOption", self.other.create_session, name=3)
+
+    def test_option_of_another_type_of_an_attach(self):
+        self.refused("InvalidOption", self.other.create_session().attach, self.tracee_of(NEWS).pid, access=3)
+
+    def test_option_of_another_type_for_all_that_is_traced(self):
+        self.refused("InvalidOption", self.other.create_session().call, "Continue", "a{sv}", self.WRONG)
+
+    def test_option_of_another_type_for_a_process(self):
+        process = self.other.create_session().attach(self.tracee_of(NEWS).pid, access="observe")
+        self.refused("InvalidOption", process.call, "Continue", "a{sv}", self.WRONG)
+
+    def test_log_is_roots_to_change(self):
+        self.refused(ACCESS_DENIED, self.other.call, "/org/freedesktop/LogControl1",
+                     "org.freedesktop.DBus.Properties", "Set", "ssv", "org.freedesktop.LogControl1", "LogLevel",
+                     wire.Variant("s", "no such level"))
 
     def test_proof_of_another_process(self):
         proof = self.proof_of(NEWS, self.tracee_of(NEWS, "one").pid)
