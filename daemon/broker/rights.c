@@ -39,7 +39,7 @@ int rights_check_machine(const struct target *t, sd_bus_error *error)
     if (t->yama_scope < YAMA_NOBODY)
         return 0;
     return sd_bus_error_setf(error, PTRACED_ERROR_NOT_SUPPORTED,
-                             "Process %d (%s) cannot be traced: kernel.yama.ptrace_scope is %u, "
-                             "which forbids tracing until the next boot",
-                             t->pid, t->comm, t->yama_scope);
+                             "Process %d cannot be traced: kernel.yama.ptrace_scope is %u, which "
+                             "forbids tracing until the next boot",
+                             t->pid, t->yama_scope);
 }
