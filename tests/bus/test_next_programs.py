@@ -378,6 +378,13 @@ class Meanwhile(Case):
             session.client.close()
             self.assert_runs_on_without_us()
 
+    def test_everybody_has_left_who_was_allowed_to(self):
+        """There is nobody to ask polkit for."""
+        session, _ = self.attach(self.session_of(GAMES, lifetime="persistent"))
+        session.client.close()
+        self.execute("allowed-too")
+        self.assert_runs_on_without_us()
+
     def test_broker_dies(self):
         session, _ = self.attach()
         with self.silent_polkit():
