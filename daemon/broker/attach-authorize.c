@@ -13,10 +13,12 @@
 #include "daemon/broker/auth.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
+#include "daemon/broker/clearance.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/rights.h"
 #include "daemon/broker/session.h"
+#include "daemon/broker/tracee.h"
 
 /* Whether somebody who is not root may trace a process: polkit is asked.
  *
@@ -74,27 +76,39 @@ static struct subject subject_of(const struct attach *a)
     };
 }
 
-static const char *action_of(const struct attach *a, bool *ret_own)
+static bool is_own(const struct attach *a)
 {
     const struct subject s = subject_of(a);
 
-    *ret_own = rights_is_own(&s, &a->asked);
-    return rights_action(*ret_own, a->wish.observe, a->asked.yama_scope);
+    return rights_is_own(&s, &a->asked);
+}
+
+/* What the session traces as more than its user's own takes as much as that, whatever it is now. */
+static enum attach_grant what_it_takes(const struct attach *a)
+{
+    const struct attachment *attached = attachment_find(a->session, a->asked.pid, NULL);
+
+    return rights_own_is_enough(is_own(a), a->asked.yama_scope) && (!attached || attached->plain)
+               ? ATTACH_OWN
+               : ATTACH_OTHER;
+}
+
+static const char *action_of(const struct attach *a)
+{
+    return rights_action(a->asks_for == ATTACH_OWN, a->wish.observe, a->asked.yama_scope);
 }
 
 static void on_answer(enum polkit_verdict verdict, const char *why, void *userdata)
 {
     struct attach *a = userdata;
-    bool own;
-    const char *action = action_of(a, &own);
 
     a->check = NULL;
     if (verdict != POLKIT_YES) {
-        refuse(a, verdict, own, action, why);
+        refuse(a, verdict, is_own(a), action_of(a), why);
         return;
     }
-    a->grant = rights_own_is_enough(own, a->asked.yama_scope) ? ATTACH_OWN : ATTACH_OTHER;
-    audit_granted(a, action);
+    a->grant = a->asks_for;
+    audit_granted(a, action_of(a));
     attach_restart_timer(a);
     attach_go_on(a);
 }
@@ -104,7 +118,6 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
 static int ask(struct attach *a, sd_bus_error *error)
 {
     char pid[16], user[16];
-    bool own;
     int r;
     const struct target *t = &a->asked;
     const char *details[] = {
@@ -120,14 +133,15 @@ static int ask(struct attach *a, sd_bus_error *error)
         *a->asker ? a->asker : "a program that has ended",
         NULL,
     };
-    const struct polkit_question q = {
+    struct polkit_question q = {
         .subject = a->caller->name,
         .uid = a->caller->uid,
-        .action = action_of(a, &own),
         .details = details,
         .interactive = sd_bus_message_get_allow_interactive_authorization(a->call) > 0,
     };
 
+    a->asks_for = what_it_takes(a);
+    q.action = action_of(a);
     snprintf(pid, sizeof(pid), "%d", t->pid);
     snprintf(user, sizeof(user), "%u", t->uids[0]);
     attach_pause_timer(a);
@@ -208,8 +222,11 @@ static int check_proof(struct attach *a, sd_bus_error *error)
     int r;
 
     if (proof_is_of(&a->wish.proof, &a->asked, a->wish.observe)) {
+        const struct attachment *attached = attachment_find(a->session, a->asked.pid, NULL);
+
         a->grant = ATTACH_PROVEN;
-        return 1;
+        r = attached ? attach_check_clearance(a, a->caller, attached, error) : 0;
+        return r < 0 ? r : 1;
     }
     r = sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
                           "The proof is none for process %d: it has to be /proc/%d/mem, of the "
@@ -217,6 +234,29 @@ static int check_proof(struct attach *a, sd_bus_error *error)
                           "not access \"observe\" is asked for; without a proof polkit is asked",
                           a->asked.pid, a->asked.pid);
     audit_refused(a->caller, a, PTRACED_OPTION_PROOF, error->message);
+    return r;
+}
+
+int attach_check_clearance(const struct attach *a, const struct caller *c,
+                           const struct attachment *attached, sd_bus_error *error)
+{
+    int r;
+
+    if (clearance_is_possible(c, attached, a->grant))
+        return 0;
+    if (a->grant == ATTACH_PROVEN)
+        r = sd_bus_error_setf(
+            error, PTRACED_ERROR_NOT_PERMITTED,
+            "A proof is not enough for process %d, which was not its user's alone "
+            "when it was attached; without one polkit is asked",
+            a->target.pid);
+    else
+        r = sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
+                              "Process %d has been attached meanwhile, when it was not its user's "
+                              "alone; polkit has to be asked about that: try again",
+                              a->target.pid);
+    audit_refused(c, a, a->grant == ATTACH_PROVEN ? PTRACED_OPTION_PROOF : "Attach",
+                  error->message);
     return r;
 }
 

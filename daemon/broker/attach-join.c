@@ -34,11 +34,11 @@ static struct attachment *find_joined(const struct attach *a)
                : NULL;
 }
 
-static int finish(struct attach *a, struct attachment *attachment)
+static int finish(struct attach *a, struct attachment *attachment, sd_bus_error *error)
 {
-    int r = 0;
+    int r = attach_check_clearance(a, a->caller, attachment, error);
 
-    if (a->grant != ATTACH_EVERYTHING)
+    if (r >= 0 && a->grant != ATTACH_EVERYTHING)
         r = clearance_give(a->caller, attachment, a->grant, a->wish.observe);
     if (r >= 0)
         r = a->wish.replays ? sd_bus_enqueue_for_read(a->broker->bus, a->call)
@@ -70,7 +70,7 @@ static void on_proved(sd_bus_message *reply, const sd_bus_error *error, void *us
     attachment = attachment_find(a->session, a->target.pid, NULL);
     if (attachment && attachment->id == a->wish.attachment) {
         audit_granted(a, PTRACED_OPTION_PROOF);
-        r = finish(a, attachment);
+        r = finish(a, attachment, &failure);
     } else
         r = not_attached(a, &failure);
     if (r < 0)
@@ -96,22 +96,6 @@ static int prove(struct attach *a, const struct attachment *attachment, sd_bus_e
     return tracer_explain(r, a->target.pid, error);
 }
 
-/* Who proves that he may trace a process as it is now need not be one who may trace what the
- * session may: it keeps a process that comes to more than it has, within the grant. */
-static int join_by_proof(struct attach *a, const struct attachment *attachment, sd_bus_error *error)
-{
-    int r;
-
-    if (attachment->plain)
-        return prove(a, attachment, error);
-    r = sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
-                          "A proof is not enough for process %d, which was not its user's alone "
-                          "when it was attached; without one polkit is asked",
-                          a->target.pid);
-    audit_refused(a->caller, a, PTRACED_OPTION_PROOF, error->message);
-    return r;
-}
-
 /* ---- At all --------------------------------------------------------------------------------- */
 
 int attach_join(struct attach *a, sd_bus_error *error)
@@ -122,12 +106,12 @@ int attach_join(struct attach *a, sd_bus_error *error)
     if (!attachment)
         return not_attached(a, error);
     if (a->grant == ATTACH_PROVEN)
-        return join_by_proof(a, attachment, error);
+        return prove(a, attachment, error);
     if (a->grant == ATTACH_OTHER && !target_is_same(&a->target, &a->asked)) {
         r = sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
                               "Process %d is no longer what polkit was asked about", a->target.pid);
         audit_refused(a->caller, a, "Attach", error->message);
         return r;
     }
-    return finish(a, attachment);
+    return finish(a, attachment, error);
 }

@@ -86,21 +86,24 @@ static bool is_wanted_by_another(const struct attach *a)
 
 /* What somebody else has attached before is the caller's too from now on, who was authorised for
  * it. A session that observed the process may have control of it now. */
-static int note_attached(struct attach *a)
+static int note_attached(struct attach *a, sd_bus_error *error)
 {
     struct attachment *attachment = attachment_find(a->session, a->target.pid, a->tracee->tracer);
     struct caller *c;
+    int r;
 
     if (!attachment)
         return 0;
     if (attachment->observe && !a->wish.observe)
         audit_attached(attachment, a);
     c = a->caller ? a->caller : a->session->creator; /* it has been told of a time-out, or left */
-    return c ? clearance_give(c, attachment, a->grant, a->wish.observe) : 0;
+    r = c ? attach_check_clearance(a, c, attachment, error) : 0;
+    return c && r >= 0 ? clearance_give(c, attachment, a->grant, a->wish.observe) : r;
 }
 
 static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *userdata)
 {
+    _cleanup_bus_error_ sd_bus_error refusal = SD_BUS_ERROR_NULL;
     struct attach *a = userdata;
     int r, added;
 
@@ -121,9 +124,9 @@ static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *
         return;
     }
 
-    r = note_attached(a);
+    r = note_attached(a, &refusal);
     if (r < 0) {
-        fail_errno(a, r);
+        attach_fail_with(a, r, &refusal);
         return;
     }
     if (!a->answered && a->grant == ATTACH_PROVEN)

@@ -68,6 +68,7 @@ struct attach {
     struct tracee *tracee;
 
     enum attach_grant grant;
+    enum attach_grant asks_for;  /* what polkit's yes is to give */
     struct target asked;         /* the target as polkit was told of it */
     uint64_t asker_namespace;    /* the caller's user namespace; 0: unknown */
     char asker[TARGET_COMM_MAX]; /* the caller's comm; "": unknown */
@@ -108,6 +109,11 @@ int attach_begin(struct session *s, struct caller *c, sd_bus_message *call, int 
 /* Whether the caller may trace the target. 1: it may; 0: that will be known later, and then
  * attach_go_on() or attach_fail() is called; an error that says why not. */
 int attach_authorize(struct attach *a, sd_bus_error *error);
+
+/* Whether what it may trace is enough for what its session traces already (clearance.h); an error
+ * that says why not. */
+int attach_check_clearance(const struct attach *a, const struct caller *c,
+                           const struct attachment *attached, sd_bus_error *error);
 
 /* Ends the requests of a session that wait for polkit. */
 void attach_session_closed(const struct session *s);

@@ -330,11 +330,13 @@ void audit_limit_set(const struct caller *c, const char *name, unsigned value, u
                        c->name, name, value, before);
 }
 
-static void note_attach(struct attachment *a, const struct attach *by)
+/* A session that has it already may still trace what it could. */
+static void note_attach(struct attachment *a, const struct attach *by, bool is_new)
 {
     a->uid = by->target.uids[0];
     a->observe = by->wish.observe;
-    a->plain = target_is_plain(by->asked.pid ? &by->asked : &by->target, a->session->uid);
+    a->plain = target_is_plain(by->asked.pid ? &by->asked : &by->target, a->session->uid) &&
+               (is_new || a->plain);
     a->asks_own = a->plain && by->grant != ATTACH_OTHER && by->asked.yama_scope < 2;
 }
 
@@ -342,11 +344,12 @@ void audit_attached(struct attachment *a, const struct attach *by)
 {
     const struct session *s = a->session;
     const char *name = by && by->caller ? by->caller->name : s->holder;
+    bool is_new = a->since_usec == 0;
     struct audit_entry e;
 
     a->since_usec = now_usec();
     if (by)
-        note_attach(a, by);
+        note_attach(a, by, is_new);
     if (!is_told(s->broker))
         return;
     a->is_counted = !by && !audit_user_followed(s->broker, s->uid);

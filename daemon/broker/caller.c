@@ -424,11 +424,12 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
                              2 * limit_value(LIMIT_USER_CALLERS), c->uid);
 }
 
-/* A path that is longer than any of ours would be in the error as well. Whose the call is may not
- * be known yet: it comes here again when it is, and until then one at a time may be root's. */
+/* A path that is longer than any of ours would be in the error as well. While it is not known whose
+ * the call is, it is taken for one of somebody who has limits: who connects anew for each would
+ * have none otherwise. */
 static int check_call(const struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
-    bool unlimited = c->known ? auth_is_unlimited(c) : c->n_unchecked == 0;
+    bool unlimited = c->known && auth_is_unlimited(c);
     struct measure size;
 
     if (strlen(sd_bus_message_get_path(m)) >= PTRACED_PATH_MAX)

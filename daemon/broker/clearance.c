@@ -5,6 +5,8 @@
 #include "daemon/broker/attach.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/clearance.h"
+#include "daemon/broker/events.h"
+#include "daemon/broker/session.h"
 #include "daemon/broker/tracee.h"
 
 static struct clearance *find(const struct caller *c, const struct attachment *a)
@@ -23,8 +25,9 @@ const struct clearance *clearance_find(const struct caller *c, const struct atta
 int clearance_give(struct caller *c, struct attachment *a, unsigned right, bool observe)
 {
     struct clearance *clearance = find(c, a);
+    bool one_program = right == ATTACH_OTHER;
 
-    if (clearance && !clearance->observe && observe)
+    if (clearance && !clearance->observe && (observe || (one_program && !clearance->one_program)))
         return 0;
     if (!clearance) {
         clearance = malloc(sizeof(*clearance));
@@ -36,6 +39,7 @@ int clearance_give(struct caller *c, struct attachment *a, unsigned right, bool 
     }
     clearance->right = right;
     clearance->observe = observe;
+    clearance->one_program = one_program;
     return 0;
 }
 
@@ -44,6 +48,31 @@ void clearance_free(struct clearance *clearance)
     list_remove(&clearance->of_caller);
     list_remove(&clearance->of_attachment);
     free(clearance);
+}
+
+void clearance_take_away(struct clearance *clearance)
+{
+    struct session *s = clearance->attachment->session;
+
+    session_unsubscribe(s, clearance->caller);
+    events_refuse(s, clearance->caller);
+    clearance_free(clearance);
+}
+
+bool clearance_is_possible(const struct caller *c, const struct attachment *a, unsigned right)
+{
+    const struct clearance *clearance = find(c, a);
+
+    if (a->plain || (right != ATTACH_OWN && right != ATTACH_PROVEN))
+        return true;
+    return right == ATTACH_PROVEN && clearance && clearance->right == ATTACH_PROVEN;
+}
+
+void clearances_end_with_program(struct attachment *a)
+{
+    LIST_FOREACH(struct clearance, clearance, &a->clearances, of_attachment)
+        if (clearance->one_program)
+            clearance_take_away(clearance);
 }
 
 bool clearance_is_enough(const struct clearance *clearance)
@@ -67,6 +96,8 @@ int clearances_inherit(struct attachment *child, const struct attachment *parent
         r = clearance_give(clearance->caller, child, right_to_child(clearance), clearance->observe);
         if (r < 0)
             error = r;
+        else
+            find(clearance->caller, child)->one_program = clearance->one_program;
     }
     return error;
 }

@@ -19,11 +19,24 @@ struct clearance {
     struct attachment *attachment;
     unsigned right; /* enum attach_grant; of a followed child what is one's own, or nothing */
     bool observe;
+    bool one_program; /* polkit was told of that alone */
 };
 
 /* 0, or -ENOMEM. Who has control already keeps it. */
 int clearance_give(struct caller *c, struct attachment *a, unsigned right, bool observe);
 void clearance_free(struct clearance *clearance);
+
+/* The connection has nothing of the process any more, nor of the session's events. */
+void clearance_take_away(struct clearance *clearance);
+
+/* Whether such a right (enum attach_grant) is one to all that the session may trace there. Who may
+ * trace a process as it is now need not be: the session keeps one that comes to more than it has,
+ * within its grant. Who proved that he may trace it then is. */
+bool clearance_is_possible(const struct caller *c, const struct attachment *a, unsigned right);
+
+/* The process executes another program, of which nobody was asked: the session has it by more than
+ * some of its connections. */
+void clearances_end_with_program(struct attachment *a);
 
 /* NULL where it has none. */
 const struct clearance *clearance_find(const struct caller *c, const struct attachment *a);

@@ -10,7 +10,6 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/caller.h"
 #include "daemon/broker/clearance.h"
-#include "daemon/broker/events.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/renew.h"
@@ -116,15 +115,6 @@ static void finish(struct renewal *r, bool granted)
     renewal_free(r);
 }
 
-static void take_away(struct clearance *c)
-{
-    struct session *s = c->attachment->session;
-
-    session_unsubscribe(s, c->caller);
-    events_refuse(s, c->caller);
-    clearance_free(c);
-}
-
 static struct clearance *find_clearance(const struct attachment *a, const char *name)
 {
     LIST_FOREACH(struct clearance, c, &a->clearances, of_attachment)
@@ -155,7 +145,7 @@ static void settle(struct renewal *r)
         struct clearance *c = find_clearance(a, r->questions[i].caller);
 
         if (c && r->questions[i].refused)
-            take_away(c);
+            clearance_take_away(c);
     }
     finish(r, granted);
 }

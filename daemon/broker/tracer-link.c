@@ -239,7 +239,10 @@ static int on_executed(struct tracer *t, struct session *s, sd_bus_message *m)
     a = attachment_find(s, (pid_t)pid, t);
     if (!a)
         return 0;
-    a->n_executed += strcmp(a->executable ? a->executable : "", executable) != 0;
+    if (strcmp(a->executable ? a->executable : "", executable) != 0) {
+        a->n_executed++;
+        clearances_end_with_program(a);
+    }
     return attachment_set_executable(a, executable);
 }
 

@@ -37,8 +37,9 @@ struct scan {
     struct trace *trace;
     struct process *process;
     struct attachment *attachment;
-    size_t n_new;      /* seized in this pass */
-    size_t n_attached; /* engines made */
+    const struct grant *grant; /* of this attach; the attachment may have come with another */
+    size_t n_new;              /* seized in this pass */
+    size_t n_attached;         /* engines made */
     pid_t failed_tid;
 };
 
@@ -59,14 +60,26 @@ static enum refusal explain_refusal(pid_t tid)
     return r >= 0 && status.tracer == getpid() ? REFUSAL_FOLLOW : REFUSAL_REAL;
 }
 
+/* That of the attachment is for what the session may trace, and this one for what its caller was
+ * allowed now: he may have been asked about another program. */
+static int check_grants(const struct scan *scan, pid_t tid)
+{
+    pid_t pid = scan->process->pidref.pid;
+    int r = grant_check(scan->attachment->grant, pid, tid);
+
+    if (r >= 0 && scan->grant != scan->attachment->grant)
+        r = grant_check(scan->grant, pid, tid);
+    return r == -ESRCH ? 0 : r; /* what is gone has nothing to be kept from anybody */
+}
+
 static int add_engine(struct scan *scan, struct tracee *tracee)
 {
     int r;
 
     if (!scan->attachment) /* for breakpoints of sessions that may not reach everything */
         return process_check_grants(scan->process, tracee->tid);
-    r = grant_check(scan->attachment->grant, scan->process->pidref.pid, tracee->tid);
-    if (r < 0 && r != -ESRCH) /* what is gone has nothing to be kept from anybody */
+    r = check_grants(scan, tracee->tid);
+    if (r < 0)
         return r;
     r = engine_add(tracee, scan->attachment);
     if (r < 0)
@@ -199,9 +212,11 @@ static int scan_thread(pid_t tid, void *userdata)
         known = NULL;
     }
 
-    if (known && known->process && (!scan->attachment || engine_find(known, scan->attachment)))
+    if (known && known->process && !scan->attachment)
         return 0;
-    if (known && !known->process)
+    if (known && known->process && engine_find(known, scan->attachment))
+        r = scan->grant ? check_grants(scan, tid) : 0;
+    else if (known && !known->process)
         r = take_stray(scan, known);
     else if (known)
         r = add_engine(scan, known);
@@ -384,7 +399,7 @@ static void settle_scan(struct trace *t, struct attachment *a, const struct atta
 int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
                  const struct attach_options *o, pid_t *ret_tid)
 {
-    struct scan scan = {.trace = t};
+    struct scan scan = {.trace = t, .grant = o->grant};
     bool is_new;
     int r;
 

@@ -110,7 +110,7 @@ int explain_attach(sd_bus_error *error, int failure, pid_t pid, pid_t tid)
         return sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
                                  "Process %d has, by now, other users, groups or capabilities than "
                                  "this session may trace, is not dumpable, or executes another "
-                                 "program; it was let go",
+                                 "program; nothing was attached",
                                  pid);
     case EDQUOT:
         return sd_bus_error_setf(

@@ -31,6 +31,22 @@ class Anew(Policy):
     def authorize(self, session, pid, **values):
         return session.call("AuthorizeProcess", "ua{sv}", pid, options(**values))
 
+    def proof(self, pid, user=GAMES):
+        with polkit.acting_as(user):
+            fd = os.open(f"/proc/{pid}/mem", os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        return wire.Variant("h", fd)
+
+    @staticmethod
+    def is_asked(call):
+        try:
+            call()
+        except wire.Error as e:
+            if e.name != ASK_ME:
+                raise
+            return True
+        return False
+
     def test_connection_that_was_authorised_does_what_the_first_one_could(self):
         tracee, session, _ = self.persistent()
         session.client.close()
@@ -100,9 +116,44 @@ class Anew(Policy):
         fd = os.open(f"/proc/{tracee.pid}/mem", os.O_RDWR)
         self.addCleanup(os.close, fd)
         session.attach(tracee.pid, proof=wire.Variant("h", fd))
-        error = self.assert_error("NotPermitted", self.authorize, self.again(session), tracee.pid,
-                                  proof=wire.Variant("h", fd))
-        self.assertIn("proof", error.message)
+        for way in (self.authorize, lambda again, *args, **kwargs: again.attach(*args, **kwargs)):
+            error = self.assert_error("NotPermitted", way, self.again(session), tracee.pid, proof=wire.Variant("h", fd))
+            self.assertIn("A proof is not enough", error.message)
+        session.attach(tracee.pid, proof=wire.Variant("h", fd)) # who has proved it may do so again
+
+    def hidden(self):
+        """A process that is not its user's alone, as long as it executes what he may not read; proved, for who could."""
+        tracee = self.tracee_of(GAMES, "hidden", "executes", mode=0o711)
+        self.assertRaises(PermissionError, self.proof, tracee.pid)
+        session = self.session_of(GAMES, lifetime="persistent")
+        session.attach(tracee.pid, access="observe", proof=self.proof(tracee.pid, "root"))
+        return tracee, session
+
+    def test_what_was_more_than_its_users_takes_as_much_when_it_is_his_again(self):
+        tracee, session = self.hidden()
+        tracee.say(self.program("plain"))
+        self.assertEqual(tracee.listen(), "ready")
+        session.attach(tracee.pid, proof=self.proof(tracee.pid))
+        for call in (lambda: self.authorize(self.again(session), tracee.pid),
+                     lambda: self.again(session).attach(tracee.pid)):
+            self.assertIn("control-other", self.assert_error(ASK_ME, call).message)
+        for way in (self.authorize, lambda again, *args, **kwargs: again.attach(*args, **kwargs)):
+            self.assertIn("A proof is not enough", self.assert_error(
+                "NotPermitted", way, self.again(session), tracee.pid, proof=self.proof(tracee.pid)).message)
+
+    def test_next_program_of_what_was_proved_is_asked_about_for_who_did_not(self):
+        """The session keeps it, and so does who proved that he may trace it, whatever it executes."""
+        tracee = self.tracee_of(NEWS, "allowed", "executes")
+        session = self.session_of(GAMES, lifetime="persistent")
+        process = session.attach(tracee.pid, proof=self.proof(tracee.pid, "root"))
+        again = self.again(session)
+        again.process(tracee.pid).interrupt()
+        again.process(tracee.pid).continue_()
+        tracee.say(self.program("not-so"))
+        self.assertEqual(tracee.listen(), "ready")
+        self.assert_wait(lambda: self.is_asked(again.process(tracee.pid).interrupt), "it has to be authorised anew")
+        process.interrupt()
+        process.continue_()
 
     def test_children_that_are_followed_go_with_it(self):
         tracee = self.tracee_of(GAMES, source="forks", args=("fork",))

@@ -89,7 +89,7 @@ class Flood(Policy):
         self.assert_others_are_served()
 
     def test_calls_go_on_after_one_of_who_was_not_known_that_was_too_much(self):
-        """Root's may have more ranges, so it is looked at again when it is known whose it was."""
+        """What is kept for later is looked at a second time, and has had its turn whatever becomes of it."""
         one = self.service.connect_as(GAMES)
         path = self.process.path
         os.kill(self.broker, signal.SIGSTOP)

@@ -19,7 +19,8 @@ class Watching(Service):
     rules = Service.rules + """
     if (action.id == "org.ptraced.Tracer1.open-memory-other")
         return polkit.Result.YES;
-    if (action.id == "org.ptraced.Tracer1.observe-other" && action.lookup("executable").indexOf("/allowed") >= 0)
+    if (action.id == "org.ptraced.Tracer1.observe-other" && (action.lookup("executable").indexOf("/allowed") >= 0 ||
+                                                             action.lookup("executable").indexOf("/observed") >= 0))
         return polkit.Result.YES;
     if (action.id == "org.ptraced.Tracer1.control-other" && action.lookup("executable").indexOf("/by-requester") >= 0 &&
         action.lookup("requester").indexOf("python") == 0)
@@ -185,6 +186,21 @@ class WithAnAgent(Case):
         self.assertEqual(self.next_exec(self.session).kind, "lost")
         self.assert_runs_on_without_us()
         self.assert_no_dialog()
+
+    def test_answer_about_the_former_program_gives_nothing_of_the_next(self):
+        """An observer asks for control, and is told yes when the process executes something else."""
+        watched = self.tracee_of(NEWS, "observed", "executes")
+        process = self.session.attach(watched.pid, access="observe")
+        serial = self.session.send("AttachProcess", "ua{sv}", watched.pid, options())
+        question = self.agent.next_question()
+        watched.say(self.program("observed-too"))
+        self.assertEqual(self.next_exec(self.session).kind, "exec")
+        self.assertEqual(watched.listen(), "ready")
+        self.agent.agree(question)
+        error = self.assert_error("NotPermitted", self.session.client.reply, serial)
+        self.assertIn("executes another program", error.message)
+        self.assertIn("only observe", self.assert_error("NotPermitted", process.kill).message)
+        self.assertTrue(process.list_threads())
 
     def test_program_that_a_rule_allows_is_kept_without_a_dialog(self):
         self.attach(self.session)
