@@ -2,6 +2,7 @@
 """Sessions that only observe: they read, and stop a thread for short times, and change nothing."""
 
 import errno
+import itertools
 import signal
 import time
 
@@ -84,20 +85,28 @@ class Observing:
     def test_observer_does_not_stand_on_it_by_stopping_it_again_and_again(self):
         tracee = self.tracee("busy-loop", 1)
         session, process = self.observe(tracee)
-        states, started = [], time.monotonic()
+        started, seen = time.monotonic(), []
+
+        def look():
+            seen.append((time.monotonic(), tracee.state()))
+
         while time.monotonic() < started + 6:
+            look()
             try:
                 process.interrupt()
             except client.wire.Error as e:
                 self.assertEqual(e.name, client.ERROR + "LimitExceeded")
             for _ in range(10):
-                states.append(tracee.state())
+                look()
                 time.sleep(0.03)
             process.continue_()
+        look()
         session.close()
-        # A second at first, and a third of the time after that.
-        stopped = states.count("t") / len(states)
-        self.assertLess(stopped, 0.7)
+        # A second at first, and a third of the time after that. What lies between a look and the next may have been
+        # long: a call takes its time on a machine that has much to do, in which the tracee may run.
+        stopped = sum(then - now for (now, state), (then, next_state) in itertools.pairwise(seen)
+                      if state == next_state == "t") / (seen[-1][0] - started)
+        self.assertLess(stopped, 0.55)
         self.assertGreater(stopped, 0.05)
         self.assert_advances(lambda: tracee.ask()["progress"])
 
