@@ -84,10 +84,8 @@ static bool is_own(const struct attach *a)
 }
 
 /* What the session traces as more than its user's own takes as much as that, whatever it is now. */
-static enum attach_grant what_it_takes(const struct attach *a)
+static enum attach_grant what_it_takes(const struct attach *a, const struct attachment *attached)
 {
-    const struct attachment *attached = attachment_find(a->session, a->asked.pid, NULL);
-
     return rights_own_is_enough(is_own(a), a->asked.yama_scope) && (!attached || attached->plain)
                ? ATTACH_OWN
                : ATTACH_OTHER;
@@ -117,6 +115,7 @@ static void on_answer(enum polkit_verdict verdict, const char *why, void *userda
 
 static int ask(struct attach *a, sd_bus_error *error)
 {
+    const struct attachment *attached = attachment_find(a->session, a->asked.pid, NULL);
     char pid[16], user[16];
     int r;
     const struct target *t = &a->asked;
@@ -140,7 +139,8 @@ static int ask(struct attach *a, sd_bus_error *error)
         .interactive = sd_bus_message_get_allow_interactive_authorization(a->call) > 0,
     };
 
-    a->asks_for = what_it_takes(a);
+    a->asks_for = what_it_takes(a, attached);
+    a->n_executed = attached ? attached->n_executed : 0;
     q.action = action_of(a);
     snprintf(pid, sizeof(pid), "%d", t->pid);
     snprintf(user, sizeof(user), "%u", t->uids[0]);
@@ -242,7 +242,7 @@ int attach_check_clearance(const struct attach *a, const struct caller *c,
 {
     int r;
 
-    if (clearance_is_possible(c, attached, a->grant))
+    if (clearance_is_possible(c, attached, a->grant, a->wish.observe))
         return 0;
     if (a->grant == ATTACH_PROVEN)
         r = sd_bus_error_setf(

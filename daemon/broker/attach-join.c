@@ -107,7 +107,8 @@ int attach_join(struct attach *a, sd_bus_error *error)
         return not_attached(a, error);
     if (a->grant == ATTACH_PROVEN)
         return prove(a, attachment, error);
-    if (a->grant == ATTACH_OTHER && !target_is_same(&a->target, &a->asked)) {
+    if (a->grant == ATTACH_OTHER &&
+        (!target_is_same(&a->target, &a->asked) || attachment->n_executed != a->n_executed)) {
         r = sd_bus_error_setf(error, PTRACED_ERROR_NOT_PERMITTED,
                               "Process %d is no longer what polkit was asked about", a->target.pid);
         audit_refused(a->caller, a, "Attach", error->message);

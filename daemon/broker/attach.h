@@ -69,6 +69,7 @@ struct attach {
 
     enum attach_grant grant;
     enum attach_grant asks_for;  /* what polkit's yes is to give */
+    uint64_t n_executed;         /* then, by what the session traces already */
     struct target asked;         /* the target as polkit was told of it */
     uint64_t asker_namespace;    /* the caller's user namespace; 0: unknown */
     char asker[TARGET_COMM_MAX]; /* the caller's comm; "": unknown */

@@ -337,6 +337,7 @@ static void note_attach(struct attachment *a, const struct attach *by, bool is_n
     a->observe = by->wish.observe;
     a->plain = target_is_plain(by->asked.pid ? &by->asked : &by->target, a->session->uid) &&
                (is_new || a->plain);
+    a->asks_anew = is_new ? by->grant == ATTACH_OTHER : a->asks_anew;
     a->asks_own = a->plain && by->grant != ATTACH_OTHER && by->asked.yama_scope < 2;
 }
 

@@ -425,11 +425,11 @@ static int charge(struct caller *c, sd_bus_message *m, sd_bus_error *error)
 }
 
 /* A path that is longer than any of ours would be in the error as well. While it is not known whose
- * the call is, it is taken for one of somebody who has limits: who connects anew for each would
- * have none otherwise. */
+ * the call is, everybody on the system bus has limits: who connects anew for each would have none
+ * otherwise. */
 static int check_call(const struct caller *c, sd_bus_message *m, sd_bus_error *error)
 {
-    bool unlimited = c->known && auth_is_unlimited(c);
+    bool unlimited = c->known ? auth_is_unlimited(c) : c->broker->mode != BROKER_SYSTEM;
     struct measure size;
 
     if (strlen(sd_bus_message_get_path(m)) >= PTRACED_PATH_MAX)

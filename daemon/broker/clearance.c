@@ -22,12 +22,19 @@ const struct clearance *clearance_find(const struct caller *c, const struct atta
     return find(c, a);
 }
 
+static bool covers(const struct clearance *clearance, bool observe)
+{
+    return observe || !clearance->observe;
+}
+
 int clearance_give(struct caller *c, struct attachment *a, unsigned right, bool observe)
 {
     struct clearance *clearance = find(c, a);
     bool one_program = right == ATTACH_OTHER;
 
     if (clearance && !clearance->observe && (observe || (one_program && !clearance->one_program)))
+        return 0;
+    if (clearance && covers(clearance, observe) && !a->plain && right == ATTACH_PROVEN)
         return 0;
     if (!clearance) {
         clearance = malloc(sizeof(*clearance));
@@ -59,13 +66,15 @@ void clearance_take_away(struct clearance *clearance)
     clearance_free(clearance);
 }
 
-bool clearance_is_possible(const struct caller *c, const struct attachment *a, unsigned right)
+bool clearance_is_possible(const struct caller *c, const struct attachment *a, unsigned right,
+                           bool observe)
 {
     const struct clearance *clearance = find(c, a);
 
     if (a->plain || (right != ATTACH_OWN && right != ATTACH_PROVEN))
         return true;
-    return right == ATTACH_PROVEN && clearance && clearance->right == ATTACH_PROVEN;
+    return right == ATTACH_PROVEN && clearance &&
+           (covers(clearance, observe) || clearance->right == ATTACH_PROVEN);
 }
 
 void clearances_end_with_program(struct attachment *a)

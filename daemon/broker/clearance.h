@@ -22,7 +22,8 @@ struct clearance {
     bool one_program; /* polkit was told of that alone */
 };
 
-/* 0, or -ENOMEM. Who has control already keeps it. */
+/* 0, or -ENOMEM. Who has control already keeps it, and a proof is no more than he has of what was
+ * not its user's alone. */
 int clearance_give(struct caller *c, struct attachment *a, unsigned right, bool observe);
 void clearance_free(struct clearance *clearance);
 
@@ -31,8 +32,9 @@ void clearance_take_away(struct clearance *clearance);
 
 /* Whether such a right (enum attach_grant) is one to all that the session may trace there. Who may
  * trace a process as it is now need not be: the session keeps one that comes to more than it has,
- * within its grant. Who proved that he may trace it then is. */
-bool clearance_is_possible(const struct caller *c, const struct attachment *a, unsigned right);
+ * within its grant. A proof is for who proved that he may trace it then, or has as much already. */
+bool clearance_is_possible(const struct caller *c, const struct attachment *a, unsigned right,
+                           bool observe);
 
 /* The process executes another program, of which nobody was asked: the session has it by more than
  * some of its connections. */

@@ -46,6 +46,7 @@ struct attachment {
     bool observe;           /* as it was attached */
     bool asks_own;          /* what it takes is what a process of one's own does */
     bool plain;             /* its user's, without privilege, when it was attached */
+    bool asks_anew;         /* of what it executes next, for each connection (renew.h) */
     bool is_counted;        /* in which it has no entry of its own */
 };
 

@@ -216,6 +216,7 @@ static int on_process_added(struct tracer *t, struct session *s, sd_bus_message 
     if (from) {
         a->observe = from->observe;
         a->plain = from->plain;
+        a->asks_anew = from->asks_anew;
         a->asks_own = from->asks_own;
         a->root = from->root;
     }
@@ -230,6 +231,7 @@ static int on_executed(struct tracer *t, struct session *s, sd_bus_message *m)
 {
     const char *executable;
     struct attachment *a;
+    bool is_other;
     uint32_t pid;
     int r;
 
@@ -239,10 +241,10 @@ static int on_executed(struct tracer *t, struct session *s, sd_bus_message *m)
     a = attachment_find(s, (pid_t)pid, t);
     if (!a)
         return 0;
-    if (strcmp(a->executable ? a->executable : "", executable) != 0) {
-        a->n_executed++;
+    is_other = strcmp(a->executable ? a->executable : "", executable) != 0;
+    a->n_executed += is_other;
+    if (!a->asks_anew && (is_other || *executable == '\0'))
         clearances_end_with_program(a);
-    }
     return attachment_set_executable(a, executable);
 }
 

@@ -37,9 +37,8 @@ struct scan {
     struct trace *trace;
     struct process *process;
     struct attachment *attachment;
-    const struct grant *grant; /* of this attach; the attachment may have come with another */
-    size_t n_new;              /* seized in this pass */
-    size_t n_attached;         /* engines made */
+    size_t n_new;      /* seized in this pass */
+    size_t n_attached; /* engines made */
     pid_t failed_tid;
 };
 
@@ -60,16 +59,13 @@ static enum refusal explain_refusal(pid_t tid)
     return r >= 0 && status.tracer == getpid() ? REFUSAL_FOLLOW : REFUSAL_REAL;
 }
 
-/* That of the attachment is for what the session may trace, and this one for what its caller was
- * allowed now: he may have been asked about another program. */
-static int check_grants(const struct scan *scan, pid_t tid)
+/* What is gone has nothing to be kept from anybody; nor has what has no memory any more, of which
+ * /proc tells less than a grant asks for. */
+static int check_thread(const struct grant *grant, pid_t pid, pid_t tid)
 {
-    pid_t pid = scan->process->pidref.pid;
-    int r = grant_check(scan->attachment->grant, pid, tid);
+    int r = grant_check(grant, pid, tid);
 
-    if (r >= 0 && scan->grant != scan->attachment->grant)
-        r = grant_check(scan->grant, pid, tid);
-    return r == -ESRCH ? 0 : r; /* what is gone has nothing to be kept from anybody */
+    return r == -ESRCH || (r < 0 && !proc_has_memory(pid, tid)) ? 0 : r;
 }
 
 static int add_engine(struct scan *scan, struct tracee *tracee)
@@ -78,7 +74,7 @@ static int add_engine(struct scan *scan, struct tracee *tracee)
 
     if (!scan->attachment) /* for breakpoints of sessions that may not reach everything */
         return process_check_grants(scan->process, tracee->tid);
-    r = check_grants(scan, tracee->tid);
+    r = check_thread(scan->attachment->grant, scan->process->pidref.pid, tracee->tid);
     if (r < 0)
         return r;
     r = engine_add(tracee, scan->attachment);
@@ -212,11 +208,9 @@ static int scan_thread(pid_t tid, void *userdata)
         known = NULL;
     }
 
-    if (known && known->process && !scan->attachment)
+    if (known && known->process && (!scan->attachment || engine_find(known, scan->attachment)))
         return 0;
-    if (known && known->process && engine_find(known, scan->attachment))
-        r = scan->grant ? check_grants(scan, tid) : 0;
-    else if (known && !known->process)
+    if (known && !known->process)
         r = take_stray(scan, known);
     else if (known)
         r = add_engine(scan, known);
@@ -372,6 +366,22 @@ static int get_attachment(struct process *p, struct session *s, const struct att
     return 0;
 }
 
+/* What the session had of the process before came with another grant. This one is for what its
+ * caller was allowed now: he may have been asked about another program. */
+static int check_again(const struct attachment *a, const struct grant *grant)
+{
+    struct tracee *tracee;
+
+    TAILQ_FOREACH(tracee, &a->process->tracees, siblings) {
+        int r =
+            engine_find(tracee, a) ? check_thread(grant, a->process->pidref.pid, tracee->tid) : 0;
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 /* Nothing is to be undone any more; what the options widen holds from now on. */
 static void settle_scan(struct trace *t, struct attachment *a, const struct attach_options *o)
 {
@@ -399,7 +409,7 @@ static void settle_scan(struct trace *t, struct attachment *a, const struct atta
 int trace_attach(struct trace *t, struct session *s, const struct pidref *process, pid_t tid,
                  const struct attach_options *o, pid_t *ret_tid)
 {
-    struct scan scan = {.trace = t, .grant = o->grant};
+    struct scan scan = {.trace = t};
     bool is_new;
     int r;
 
@@ -417,6 +427,8 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
     observe_begins(scan.attachment, o->grant);
     scan.options = resume_options(scan.attachment);
     r = run_scan(&scan, tid);
+    if (r >= 0 && o->grant && !is_new)
+        r = check_again(scan.attachment, o->grant);
     if (r >= 0 && o->grant && o->grant->by_proof)
         r = proof_check(scan.process, o->proof, o->observe);
     if (r < 0) {

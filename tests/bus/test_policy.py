@@ -25,6 +25,18 @@ class Asked(Policy):
         session.close()
         self.assert_advances(lambda: tracee.ask()["progress"])
 
+    def test_own_process_is_attached_again_whose_leader_has_ended(self):
+        """It has no memory any more, by which /proc could tell that it is dumpable."""
+        tracee = self.tracee_of(GAMES, "first", "executes")
+        session = self.session_of(GAMES)
+        session.attach(tracee.pid, access="observe")
+        tracee.say(self.program("second", "zombie-leader"))
+        self.assertEqual(tracee.listen(), "ready")
+        session.attach(tracee.pid).interrupt()
+        session.close()
+        tracee.say("go")
+        self.assertEqual(tracee.wait(), 0)
+
     def test_refusal_names_process_and_action(self):
         tracee = self.tracee_of(NEWS, "forbidden")
         message = self.assert_refused(self.session_of(NEWS), tracee)
