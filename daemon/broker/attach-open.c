@@ -97,8 +97,12 @@ static int note_attached(struct attach *a, sd_bus_error *error)
     if (attachment->observe && !a->wish.observe)
         audit_attached(attachment, a);
     c = a->caller ? a->caller : a->session->creator; /* it has been told of a time-out, or left */
-    r = c ? attach_check_clearance(a, c, attachment, error) : 0;
-    return c && r >= 0 ? clearance_give(c, attachment, a->grant, a->wish.observe) : r;
+    if (!c)
+        return 0;
+    r = attach_check_clearance(a, c, attachment, error);
+    if (r < 0)
+        return a->caller ? r : 0;
+    return clearance_give(c, attachment, a->grant, a->wish.observe);
 }
 
 static void on_attached(sd_bus_message *reply, const sd_bus_error *error, void *userdata)

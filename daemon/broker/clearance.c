@@ -34,7 +34,8 @@ int clearance_give(struct caller *c, struct attachment *a, unsigned right, bool 
 
     if (clearance && !clearance->observe && (observe || (one_program && !clearance->one_program)))
         return 0;
-    if (clearance && covers(clearance, observe) && !a->plain && right == ATTACH_PROVEN)
+    if (clearance && covers(clearance, observe) && !a->plain && right == ATTACH_PROVEN &&
+        !clearance->proven)
         return 0;
     if (!clearance) {
         clearance = malloc(sizeof(*clearance));
@@ -47,6 +48,7 @@ int clearance_give(struct caller *c, struct attachment *a, unsigned right, bool 
     clearance->right = right;
     clearance->observe = observe;
     clearance->one_program = one_program;
+    clearance->proven |= right == ATTACH_PROVEN;
     return 0;
 }
 
@@ -73,8 +75,7 @@ bool clearance_is_possible(const struct caller *c, const struct attachment *a, u
 
     if (a->plain || (right != ATTACH_OWN && right != ATTACH_PROVEN))
         return true;
-    return right == ATTACH_PROVEN && clearance &&
-           (covers(clearance, observe) || clearance->right == ATTACH_PROVEN);
+    return right == ATTACH_PROVEN && clearance && (covers(clearance, observe) || clearance->proven);
 }
 
 void clearances_end_with_program(struct attachment *a)
@@ -102,11 +103,16 @@ int clearances_inherit(struct attachment *child, const struct attachment *parent
     int r, error = 0;
 
     LIST_FOREACH(struct clearance, clearance, &parent->clearances, of_attachment) {
+        struct clearance *to_child;
+
         r = clearance_give(clearance->caller, child, right_to_child(clearance), clearance->observe);
-        if (r < 0)
+        to_child = find(clearance->caller, child);
+        if (r < 0 || !to_child) {
             error = r;
-        else
-            find(clearance->caller, child)->one_program = clearance->one_program;
+            continue;
+        }
+        to_child->one_program = clearance->one_program;
+        to_child->proven = clearance->proven;
     }
     return error;
 }

@@ -20,6 +20,7 @@ struct clearance {
     unsigned right; /* enum attach_grant; of a followed child what is one's own, or nothing */
     bool observe;
     bool one_program; /* polkit was told of that alone */
+    bool proven;      /* it was proved when it was attached, or that of its parent */
 };
 
 /* 0, or -ENOMEM. Who has control already keeps it, and a proof is no more than he has of what was

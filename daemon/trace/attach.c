@@ -427,7 +427,7 @@ int trace_attach(struct trace *t, struct session *s, const struct pidref *proces
     observe_begins(scan.attachment, o->grant);
     scan.options = resume_options(scan.attachment);
     r = run_scan(&scan, tid);
-    if (r >= 0 && o->grant && !is_new)
+    if (r >= 0 && !is_new && !grant_is_same(o->grant, scan.attachment->grant))
         r = check_again(scan.attachment, o->grant);
     if (r >= 0 && o->grant && o->grant->by_proof)
         r = proof_check(scan.process, o->proof, o->observe);

@@ -98,6 +98,19 @@ bool grant_is_plain(const struct grant *g, uid_t uid)
     return g->n_users > 0;
 }
 
+bool grant_is_same(const struct grant *a, const struct grant *b)
+{
+    if (!a || !b)
+        return a == b;
+    return a->permitted == b->permitted && a->user_namespace == b->user_namespace &&
+           a->undumpable == b->undumpable && a->one_program == b->one_program &&
+           a->program_size == b->program_size && a->n_users == b->n_users &&
+           a->n_groups == b->n_groups &&
+           (a->program_size == 0 || memcmp(a->program, b->program, a->program_size) == 0) &&
+           memcmp(a->users, b->users, a->n_users * sizeof(*a->users)) == 0 &&
+           memcmp(a->groups, b->groups, a->n_groups * sizeof(*a->groups)) == 0;
+}
+
 bool grant_covers(const struct grant *g, const struct credentials *c)
 {
     if (!g)

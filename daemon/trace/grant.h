@@ -68,6 +68,9 @@ struct grant *grant_unref(struct grant *g); /* accepts NULL, returns NULL */
 /* Whether it is for what has a user's rights and no others. */
 bool grant_is_plain(const struct grant *g, uid_t uid);
 
+/* Whether both are for the same; either may be NULL. Pure. */
+bool grant_is_same(const struct grant *a, const struct grant *b);
+
 /* Whether credentials are within a grant; with NULL all are. Pure. */
 bool grant_covers(const struct grant *g, const struct credentials *c);
 

@@ -121,16 +121,29 @@ class Anew(Policy):
             self.assertIn("A proof is not enough", error.message)
         session.attach(tracee.pid, proof=wire.Variant("h", fd)) # who has proved it may do so again
 
-    def hidden(self):
+    def hidden(self, source, *args, **values):
         """A process that is not its user's alone, as long as it executes what he may not read; proved, for who could."""
-        tracee = self.tracee_of(GAMES, "hidden", "executes", mode=0o711)
+        tracee = self.tracee_of(GAMES, "hidden", source, mode=0o711, args=args)
         self.assertRaises(PermissionError, self.proof, tracee.pid)
         session = self.session_of(GAMES, lifetime="persistent")
-        session.attach(tracee.pid, access="observe", proof=self.proof(tracee.pid, "root"))
+        session.attach(tracee.pid, access="observe", proof=self.proof(tracee.pid, "root"), **values)
         return tracee, session
 
+    def test_child_of_what_was_proved_is_proved_by_the_same(self):
+        tracee, session = self.hidden("keeps-children", "1", children="follow")
+        tracee.say("go")
+        self.assertEqual(tracee.listen(), "children=1")
+        def find():
+            return [pid for pid, *_ in session.client.manager.call("ListTracees") if pid != tracee.pid]
+        self.assert_wait(find, "the child is followed")
+        (child,) = find()
+        proof = self.proof(child, "root")
+        session.attach(child, proof=proof).interrupt()
+        self.assert_error("NotPermitted", self.again(session).attach, child, proof=proof)
+        session.close()
+
     def test_what_was_more_than_its_users_takes_as_much_when_it_is_his_again(self):
-        tracee, session = self.hidden()
+        tracee, session = self.hidden("executes")
         tracee.say(self.program("plain"))
         self.assertEqual(tracee.listen(), "ready")
         session.attach(tracee.pid, proof=self.proof(tracee.pid))

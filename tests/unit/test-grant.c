@@ -76,12 +76,41 @@ static void what_is_unknown_or_not_named_is_not_granted(void **state)
     grant_unref(g);
 }
 
+static void same_is_what_is_for_the_same(void **state)
+{
+    struct grant *g = grant_of(1000, 100, 7), *other = grant_of(1000, 100, 7);
+
+    assert_true(grant_is_same(NULL, NULL));
+    assert_false(grant_is_same(g, NULL));
+    assert_false(grant_is_same(NULL, g));
+    assert_true(grant_is_same(g, other));
+    other->permitted = 1;
+    assert_false(grant_is_same(g, other));
+    other->permitted = 0;
+    other->undumpable = true;
+    assert_false(grant_is_same(g, other));
+    other->undumpable = false;
+    assert_int_equal(grant_set_program(other, "/a", 2), 0);
+    assert_false(grant_is_same(g, other));
+    assert_int_equal(grant_set_program(g, "/b", 2), 0);
+    assert_false(grant_is_same(g, other));
+    assert_int_equal(grant_set_program(g, "/a", 2), 0);
+    assert_true(grant_is_same(g, other));
+    grant_unref(other);
+    other = grant_of(1000, 101, 7);
+    assert_int_equal(grant_set_program(other, "/a", 2), 0);
+    assert_false(grant_is_same(g, other));
+    grant_unref(other);
+    grant_unref(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_is_within_no_grant),
         cmocka_unit_test(each_credential_counts),
         cmocka_unit_test(what_is_unknown_or_not_named_is_not_granted),
+        cmocka_unit_test(same_is_what_is_for_the_same),
     };
 
     return cmocka_run_group_tests_name("grant", tests, NULL, NULL);
